@@ -1,0 +1,97 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+const (
+	maxOutput = 8 << 20
+	maxStderr = 64 << 10
+)
+
+// Run feeds the script to sh on the node and returns its standard output, 8 MiB at most. A script that exits with another code
+// than 0 is an error that quotes the end of its standard error. When ctx ends, or the output is too long, the whole
+// connection is closed, which is the one way that ends a command on every SSH server. It blocks until the script is done.
+func (c *Conn) Run(ctx context.Context, script string) ([]byte, error) {
+	session, err := c.client.NewSession()
+	if err != nil {
+		return nil, fmt.Errorf("open a session on node %s: %w", c.target.Name, err)
+	}
+	defer func() { _ = session.Close() }()
+	out := &bounded{max: maxOutput, full: func() { _ = c.client.Close() }}
+	complaints := &bounded{max: maxStderr, drop: true}
+	session.Stdin, session.Stdout, session.Stderr = strings.NewReader(script), out, complaints
+
+	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
+	defer stop()
+	err = session.Run("sh -s")
+	switch {
+	case err == nil && !out.over:
+		return out.buf.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("run the script on node %s: %w", c.target.Name, ctx.Err())
+	case out.over:
+		return nil, fmt.Errorf("run the script on node %s: its output is longer than %d MiB", c.target.Name, maxOutput>>20)
+	}
+	return nil, c.runError(err, complaints.buf.String())
+}
+
+func (c *Conn) runError(err error, complaints string) error {
+	last := lastLine(complaints)
+	if strings.Contains(strings.ToLower(complaints), "password has expired") {
+		return plugins.Hint(fmt.Errorf("node %s lets nobody in: its password has expired", c.target.Name),
+			"change it on the node's console, or roll the node")
+	}
+	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+		return fmt.Errorf("run the script on node %s: exit code %d: %s", c.target.Name, exit.ExitStatus(), last)
+	}
+	if last != `""` {
+		err = fmt.Errorf("%w: %s", err, last)
+	}
+	return plugins.WithKind(plugins.KindTransient, fmt.Errorf("run the script on node %s: %w", c.target.Name, err))
+}
+
+// lastLine returns the last line of what the node said, quoted, since it may hold anything.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	s = s[strings.LastIndexByte(s, '\n')+1:]
+	const most = 300
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strconv.QuoteToASCII(s)
+}
+
+// bounded is a buffer that takes max bytes. What is more is dropped, or calls full once and fails.
+type bounded struct {
+	buf  bytes.Buffer
+	max  int
+	drop bool
+	over bool
+	full func()
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	room := b.max - b.buf.Len()
+	if len(p) <= room {
+		return b.buf.Write(p)
+	}
+	b.buf.Write(p[:room])
+	if b.drop {
+		return len(p), nil
+	}
+	if !b.over {
+		b.over = true
+		b.full()
+	}
+	return room, errors.New("output too long")
+}
