@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/approval"
+	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/internal/state"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/workflow"
+)
+
+// Engine runs workflows. All that it needs of the world is handed in.
+type Engine struct {
+	Store state.Store
+	Now   func() time.Time
+	Me    Actor
+	// Version is tkgfix's own, for the journal.
+	Version string
+	// Catalog describes the steps that exist.
+	Catalog Catalog
+	// Launch makes the plugins ready for one run. started is called after each process starts and before its first call; if
+	// it fails the process must not be used.
+	Launch func(started func(context.Context, Process) error) Plugins
+	// End proves a process of an earlier attempt dead, ending it if need be. It blocks until it is gone.
+	End func(context.Context, Process) error
+	// File returns the digest of an input file's content, in hex.
+	File func(path string) (sha256 string, err error)
+	// Ask, if set, asks a person at a gate. It returns false if nobody could be asked.
+	Ask func(context.Context, plan.Gate, plan.Step) (approval.Decision, bool, error)
+	// Watch, if set, is told what happens. It must not block for long.
+	Watch func(Event)
+}
+
+// Catalog describes the steps that exist, for validation and for the digest.
+type Catalog interface {
+	workflow.Schemas
+	// Plugin returns what the plan says of the code behind a uses: name.
+	Plugin(uses string) (plan.Plugin, bool)
+}
+
+// Plugins are the steps of one run.
+type Plugins interface {
+	// Step returns the step of that name, starting its process if need be.
+	Step(ctx context.Context, uses string) (plugins.Step, error)
+	// Close ends the processes.
+	Close(ctx context.Context) error
+}
+
+// EventKind says what an Event tells.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventPlanning EventKind = "planning" // a step is being planned
+	EventPlanned  EventKind = "planned"  // a step was planned; Step is set
+	EventPlan     EventKind = "plan"     // the whole plan is there; Plan is set
+	EventApplying EventKind = "applying" // a step begins to act
+	EventProgress EventKind = "progress" // what is being waited for
+	EventRetry    EventKind = "retry"    // an attempt will be followed by another
+	EventApplied  EventKind = "applied"  // a step has acted
+	EventVoided   EventKind = "voided"   // an approval is void; Moved is set
+	EventFailed   EventKind = "failed"   // a step failed
+)
+
+// Event is something that happens during a run, for people who watch.
+type Event struct {
+	Kind  EventKind
+	ID    string
+	Text  string
+	Step  *plan.Step
+	Plan  *plan.Plan
+	Moved []string
+}
+
+// Request asks for a new run.
+type Request struct {
+	// ID is the run's id, new.
+	ID          string
+	Workflow    *workflow.Workflow
+	Inputs      []plan.Input
+	Connections plugins.Connections
+}
+
+// Create begins a run's journal. Nothing is planned yet.
+func (e *Engine) Create(ctx context.Context, req Request) error {
+	c := Created{
+		File: req.Workflow.File, Source: string(req.Workflow.Source), Inputs: req.Inputs, Connections: req.Connections,
+		By: e.Me, Version: e.Version,
+	}
+	d, err := e.draft(kindCreated, c)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Store.Append(ctx, req.ID, 1, d); err != nil {
+		return fmt.Errorf("create run %s: %w", req.ID, err)
+	}
+	return nil
+}
+
+// Plan plans without a run: nothing is journalled.
+func (e *Engine) Plan(ctx context.Context, req Request) (*plan.Plan, error) {
+	x := &execution{Engine: e, workflow: req.Workflow}
+	x.plugins = e.Launch(func(context.Context, Process) error { return nil })
+	defer func() { _ = x.plugins.Close(context.WithoutCancel(ctx)) }()
+	return x.build(ctx, Created{Inputs: req.Inputs, Connections: req.Connections, Source: string(req.Workflow.Source)})
+}
+
+// Load returns what the journal says of a run. With damage in the journal it returns the CorruptError.
+func (e *Engine) Load(ctx context.Context, id string) (*Run, error) {
+	entries, err := e.Store.Read(ctx, id, 1)
+	if err != nil {
+		return nil, fmt.Errorf("read run: %w", err)
+	}
+	return Replay(id, entries)
+}
+
+// ErrFinal is returned for a run of which nothing more can come.
+var ErrFinal = errors.New("the run is over")
+
+// Run carries a run as far as it can go now, from wherever its journal says that it is: a new one is planned, one that was
+// killed goes on. It blocks until the run is over, waits for approval or ctx ends, and returns the run as it then is. The
+// error is nil for a run that is done or waits.
+func (e *Engine) Run(ctx context.Context, id string) (*Run, error) {
+	if _, err := e.Load(ctx, id); err != nil {
+		return nil, err
+	}
+	release, err := e.Store.Lock(ctx, id, e.holder())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = release() }()
+	// Read again: what was read before the lock was taken may be old.
+	run, err := e.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if run.Final() {
+		return run, fmt.Errorf("run %s ended %s: %w", id, run.Status, ErrFinal)
+	}
+	x := &execution{Engine: e, run: run}
+	err = x.execute(ctx)
+	return x.run, err
+}
+
+// Decide writes a person's word on a gate. It is refused, with the reason, unless the gate waits and the decision names
+// exactly the digest that it shows.
+func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*Run, error) {
+	if _, err := e.Load(ctx, id); err != nil {
+		return nil, err
+	}
+	release, err := e.Store.Lock(ctx, id, e.holder())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = release() }()
+	run, err := e.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := run.accepts(d); err != nil {
+		return run, err
+	}
+	x := &execution{Engine: e, run: run}
+	if err := x.record(ctx, kindDecided, d); err != nil {
+		return run, err
+	}
+	if !d.Approved {
+		return x.run, x.record(ctx, kindFinished, finished{Status: Rejected, Error: fmt.Sprintf("gate %s was rejected by %s", d.Gate, d.By.Name)})
+	}
+	return x.run, nil
+}
+
+// accepts says why a decision cannot be taken now.
+func (r *Run) accepts(d approval.Decision) error {
+	if r.Final() {
+		return fmt.Errorf("run %s ended %s: %w", r.ID, r.Status, ErrFinal)
+	}
+	if r.Plan == nil {
+		return plugins.Hint(fmt.Errorf("run %s is not planned yet", r.ID), "tkgfix resume %s", r.ID)
+	}
+	g, ok := r.Plan.Gate(d.Gate)
+	if !ok {
+		var names []string
+		for _, g := range r.Plan.Gates {
+			names = append(names, g.Step)
+		}
+		return fmt.Errorf("run %s has no gate %q; it has %q", r.ID, d.Gate, names)
+	}
+	if err := approval.Check(d, g.Digest); err != nil {
+		return plugins.Hint(err, "look at what the gate shows now: tkgfix runs show %s", r.ID)
+	}
+	if v, by := approval.Judge(g.Digest, r.Decisions); v != approval.Pending {
+		return plugins.Hint(fmt.Errorf("gate %s was %s already by %s", d.Gate, v, by.By.Name), "tkgfix resume %s", r.ID)
+	}
+	if s, ok := r.Plan.Step(d.Gate); ok && len(s.Blocks) > 0 && d.Approved {
+		return plugins.Hint(fmt.Errorf("gate %s is blocked: %s", d.Gate, s.Blocks[0].Reason), "%s", s.Blocks[0].Hint)
+	}
+	return nil
+}
+
+func (e *Engine) holder() state.Holder {
+	return state.Holder{User: e.Me.Identity.Name, Host: e.Me.Host, PID: e.Me.PID, Since: e.Now()}
+}
+
+func (e *Engine) draft(kind string, data any) (state.Draft, error) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return state.Draft{}, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return state.Draft{Time: e.Now(), Kind: kind, Data: raw}, nil
+}
+
+func (e *Engine) tell(ev Event) {
+	if e.Watch != nil {
+		e.Watch(ev)
+	}
+}

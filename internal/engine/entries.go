@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/approval"
+	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// The kinds of journal entries. A reader ignores kinds that it does not know.
+const (
+	kindCreated   = "run.created"
+	kindResumed   = "run.resumed"
+	kindPlanned   = "run.planned"
+	kindWaiting   = "run.waiting"
+	kindFinished  = "run.finished"
+	kindProcess   = "plugin.started"
+	kindReplanned = "step.planned"
+	kindStarted   = "step.started"
+	kindAttempt   = "step.attempt"
+	kindApplied   = "step.finished"
+	kindFailed    = "step.failed"
+	kindIntended  = "effect.intended"
+	kindDone      = "effect.done"
+	kindDecided   = "gate.decided"
+)
+
+// Actor is who runs the engine, and where.
+type Actor struct {
+	Identity approval.Identity `json:"identity"`
+	Host     string            `json:"host"`
+	PID      int               `json:"pid"`
+}
+
+// Process identifies a plugin's process well enough to prove it dead later.
+type Process struct {
+	Name string `json:"name"`
+	PID  int    `json:"pid"`
+	// StartTicks and BootID tell the process from a later one with the same number.
+	StartTicks uint64 `json:"startTicks"`
+	BootID     string `json:"bootID"`
+}
+
+// Created begins a journal: all that is needed to run the workflow again from nothing.
+type Created struct {
+	// File is the workflow's file as it was named; Source is its text.
+	File        string              `json:"file"`
+	Source      string              `json:"source"`
+	Inputs      []plan.Input        `json:"inputs"`
+	Connections plugins.Connections `json:"connections"`
+	By          Actor               `json:"by"`
+	Version     string              `json:"version"`
+}
+
+type resumed struct {
+	By Actor `json:"by"`
+}
+
+type planned struct {
+	Plan plan.Plan `json:"plan"`
+	// Why says why there is another plan than before, if there is.
+	Why string `json:"why,omitempty"`
+}
+
+type waiting struct {
+	Gates []string `json:"gates"`
+}
+
+type finished struct {
+	Status Status `json:"status"`
+	Error  string `json:"error,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+type replanned struct {
+	Step plan.Step  `json:"step"`
+	Gate *plan.Gate `json:"gate,omitempty"`
+	// Moved says what differs from the changes that were planned before, whose approvals are void.
+	Moved []string `json:"moved,omitempty"`
+}
+
+type started struct {
+	Step   string            `json:"step"`
+	Digest string            `json:"digest"`
+	By     approval.Identity `json:"approvedBy"`
+}
+
+type attempted struct {
+	Step   string        `json:"step"`
+	Number int           `json:"number"`
+	Error  string        `json:"error"`
+	Next   time.Duration `json:"nextInNanoseconds"`
+}
+
+type applied struct {
+	Step     string             `json:"step"`
+	Outputs  json.RawMessage    `json:"outputs,omitempty"`
+	Summary  string             `json:"summary,omitempty"`
+	Evidence []plugins.Evidence `json:"evidence,omitempty"`
+}
+
+type failed struct {
+	Step  string            `json:"step"`
+	Kind  plugins.ErrorKind `json:"errorKind"`
+	Error string            `json:"error"`
+	Hint  string            `json:"hint,omitempty"`
+}
+
+type intended struct {
+	Step   string         `json:"step"`
+	Key    string         `json:"key"`
+	Target plugins.Target `json:"target"`
+}
+
+type effectDone struct {
+	Step string `json:"step"`
+	Key  string `json:"key"`
+	Note string `json:"note,omitempty"`
+}

@@ -1,0 +1,257 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/attempt"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/workflow"
+)
+
+// Builder plans the steps of a workflow.
+type Builder struct {
+	Workflow *workflow.Workflow
+	// Values are the inputs as expressions see them.
+	Values map[string]any
+	// Step finds the step that a uses: names, ready to be called.
+	Step func(ctx context.Context, uses string) (plugins.Step, error)
+	// Effects tells each used step's effect.
+	Effects map[string]plugins.Effect
+	// Began and Ended, if set, are told as each step is planned.
+	Began func(id string)
+	Ended func(Step)
+	// Retry, if set, is told of each attempt that will be followed by another; an error ends the attempts.
+	Retry func(id string, t attempt.Try) error
+}
+
+// Build plans all steps in order into p, which holds everything but steps and gates. It blocks while the reading steps
+// read. The error is ctx's or an internal one: what a step could not do is in the plan.
+func (b *Builder) Build(ctx context.Context, p *Plan) error {
+	for _, id := range b.Workflow.Order() {
+		s, err := b.PlanStep(ctx, p, id, 0)
+		if err != nil {
+			return err
+		}
+		if s.Status == Failed && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.Steps = append(p.Steps, s)
+		if len(s.Changes) == 0 {
+			continue
+		}
+		g, err := b.Gate(p, s)
+		if err != nil {
+			return err
+		}
+		p.Gates = append(p.Gates, g)
+	}
+	return nil
+}
+
+// Gate returns the gate that a step's changes need.
+func (b *Builder) Gate(p *Plan, s Step) (Gate, error) {
+	digest, err := p.Digest(s)
+	if err != nil {
+		return Gate{}, err
+	}
+	message, err := b.Workflow.EvalMessage(b.step(s.ID), b.scope(p))
+	if err != nil {
+		return Gate{}, fmt.Errorf("approval message of step %s: %w", s.ID, err)
+	}
+	return Gate{Step: s.ID, Effect: s.Effect, Message: message, Digest: digest}, nil
+}
+
+// PlanStep plans one step on the ground of those that p holds already. used is how many attempts were spent on it before.
+func (b *Builder) PlanStep(ctx context.Context, p *Plan, id string, used int) (Step, error) {
+	ws := b.step(id)
+	s := Step{ID: id, Uses: ws.Uses, Effect: b.Effects[ws.Uses]}
+	if b.Began != nil {
+		b.Began(id)
+	}
+	if b.prepare(p, ws, &s) {
+		impl, err := b.Step(ctx, ws.Uses)
+		if err != nil {
+			return s, fmt.Errorf("start step %s: %w", id, err)
+		}
+		if err := b.ask(ctx, p, ws, impl, &s, used); err != nil {
+			return s, err
+		}
+	}
+	if b.Ended != nil {
+		b.Ended(s)
+	}
+	return s, nil
+}
+
+// prepare settles what can be settled without calling the step, and says whether the step must be called.
+func (b *Builder) prepare(p *Plan, ws *workflow.Step, s *Step) bool {
+	for _, need := range ws.Needs {
+		dep, ok := p.Step(need)
+		if !ok {
+			return s.settle(Deferred, "step "+need+" comes first")
+		}
+		switch {
+		case dep.Status == Skipped && ws.References[need]:
+			return s.settle(Skipped, "uses what step "+need+" finds, which was skipped")
+		case dep.Status == Failed:
+			return s.settle(Deferred, "step "+need+" failed")
+		case dep.Status == Deferred:
+			return s.settle(Deferred, dep.Why)
+		}
+	}
+	// What a reading step would see now is not what it will see once the changes before it are made.
+	if s.Effect == plugins.Read {
+		if id, pending := b.pending(p, ws); pending {
+			return s.settle(Deferred, "known after "+id)
+		}
+	}
+	yes, err := b.Workflow.EvalIf(ws, b.scope(p))
+	if err != nil {
+		return s.unknown("if", err)
+	}
+	if !yes {
+		return s.settle(Skipped, "if: is false")
+	}
+	if s.Input, err = b.Workflow.EvalWith(ws, b.scope(p)); err != nil {
+		return s.unknown("with", err)
+	}
+	return true
+}
+
+func (s *Step) settle(status Status, why string) bool {
+	s.Status, s.Why = status, why
+	return false
+}
+
+func (s *Step) unknown(where string, err error) bool {
+	if u, ok := errors.AsType[*workflow.UnknownError](err); ok {
+		return s.settle(Deferred, "known after "+u.Step)
+	}
+	return s.settle(Failed, fmt.Sprintf("evaluate %s: %v", where, err))
+}
+
+// pending returns a step with unmade changes that comes before ws, however far.
+func (b *Builder) pending(p *Plan, ws *workflow.Step) (string, bool) {
+	seen := map[string]bool{}
+	todo := slices.Clone(ws.Needs)
+	for len(todo) > 0 {
+		id := todo[0]
+		todo = todo[1:]
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if dep, ok := p.Step(id); ok && dep.Status == Changes {
+			return id, true
+		}
+		todo = append(todo, b.step(id).Needs...)
+	}
+	return "", false
+}
+
+func (b *Builder) ask(ctx context.Context, p *Plan, ws *workflow.Step, impl plugins.Step, s *Step, used int) error {
+	req := plugins.PlanRequest{StepID: ws.ID, Input: s.Input, Connections: b.allowed(p, impl)}
+	var resp plugins.PlanResponse
+	policy := StepPolicy(ws)
+	policy.Used = used
+	// While a plan is made nothing is waited for: what is not yet true is said, and looked at when the run gets there.
+	if b.Retry == nil {
+		policy.Poll = 0
+	}
+	err := attempt.Do(ctx, policy, func(t attempt.Try) error {
+		if b.Retry == nil {
+			return nil
+		}
+		return b.Retry(ws.ID, t)
+	}, func(ctx context.Context) (err error) {
+		resp, err = impl.Plan(ctx, req)
+		return err
+	})
+	switch {
+	case err != nil && plugins.KindOf(err) == plugins.KindNotYet && b.Retry == nil:
+		s.settle(Deferred, err.Error())
+		return nil
+	case err != nil:
+		s.settle(Failed, err.Error())
+		s.Hint = plugins.HintOf(err)
+		return nil
+	}
+	return s.take(resp)
+}
+
+// take copies a plugin's answer, which is as hostile as any input.
+func (s *Step) take(r plugins.PlanResponse) error {
+	s.Outputs, s.Summary, s.Changes = r.Outputs, r.Summary, r.Changes
+	s.Blocks, s.Warnings, s.Evidence = r.Blocks, r.Warnings, r.Evidence
+	if len(s.Outputs) == 0 {
+		s.Outputs = json.RawMessage("{}")
+	}
+	var object map[string]any
+	if err := json.Unmarshal(s.Outputs, &object); err != nil {
+		return fmt.Errorf("step %s (%s) answered with outputs that are no JSON object: %w", s.ID, s.Uses, err)
+	}
+	switch {
+	case s.Effect == plugins.Read && len(s.Changes) > 0:
+		return fmt.Errorf("step %s (%s) says that it only reads, and plans %d changes", s.ID, s.Uses, len(s.Changes))
+	case s.Effect == plugins.Read:
+		s.Status = Done
+	case len(s.Changes) > 0:
+		s.Status = Changes
+	default:
+		s.Status = Unchanged
+	}
+	return nil
+}
+
+// allowed returns the connections that the step asks for, and no other.
+func (b *Builder) allowed(p *Plan, impl plugins.Step) plugins.Connections {
+	return Allowed(p.Connections, impl.Describe())
+}
+
+// Allowed returns those of c that d asks for.
+func Allowed(c plugins.Connections, d plugins.Description) plugins.Connections {
+	var out plugins.Connections
+	if slices.Contains(d.Connections, plugins.ConnSupervisor) {
+		out.Supervisor = c.Supervisor
+	}
+	if slices.Contains(d.Connections, plugins.ConnNodes) {
+		out.Nodes = c.Nodes
+	}
+	return out
+}
+
+func (b *Builder) step(id string) *workflow.Step {
+	i := slices.IndexFunc(b.Workflow.Steps, func(s workflow.Step) bool { return s.ID == id })
+	return &b.Workflow.Steps[i]
+}
+
+// scope is what expressions see: the inputs and the outputs that are known.
+func (b *Builder) scope(p *Plan) workflow.Scope {
+	steps := map[string]any{}
+	for _, s := range p.Steps {
+		if len(s.Outputs) == 0 {
+			continue
+		}
+		var v map[string]any
+		if json.Unmarshal(s.Outputs, &v) == nil {
+			steps[s.ID] = v
+		}
+	}
+	return workflow.Scope{Inputs: b.Values, Steps: steps}
+}
+
+// StepPolicy returns the timeout and the retries of a workflow's step.
+func StepPolicy(ws *workflow.Step) attempt.Policy {
+	return attempt.Policy{
+		Timeout: ws.Timeout, Attempts: ws.Retry.Attempts, Constant: ws.Retry.Backoff == "constant",
+		Initial: ws.Retry.Initial, Max: ws.Retry.Max, Jitter: ws.Retry.Jitter, Poll: PollInterval,
+	}
+}
+
+// PollInterval is the pause between two looks at a condition that is being waited for.
+const PollInterval = 2 * time.Second

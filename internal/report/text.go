@@ -1,0 +1,215 @@
+// Package report renders plans and runs: as text for a terminal, as Markdown and as JSON. It decides nothing and reads
+// nothing but what it is given.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// maxDiffLines and maxLine bound what of an object is shown to people; JSON output holds the whole.
+const (
+	maxDiffLines = 80
+	maxLine      = 120
+)
+
+// PlanText writes a plan for a terminal: what was found, what would change, what the gates cover.
+func PlanText(w io.Writer, p *plan.Plan) error {
+	t := &text{w: w}
+	t.line(0, "Plan of %s", p.Workflow)
+	t.line(0, "")
+	for _, s := range p.Steps {
+		t.step(s)
+	}
+	for _, s := range p.Steps {
+		if len(s.Changes) > 0 {
+			t.changes(p, s)
+		}
+	}
+	t.line(0, "")
+	t.line(0, "%s", Totals(p))
+	return t.err
+}
+
+// text writes lines and keeps the first error.
+type text struct {
+	w   io.Writer
+	err error
+}
+
+func (t *text) line(indent int, format string, args ...any) {
+	if t.err != nil {
+		return
+	}
+	s := strings.TrimRight(strings.Repeat(" ", indent)+printable(fmt.Sprintf(format, args...)), " ")
+	_, t.err = fmt.Fprintln(t.w, s)
+}
+
+func (t *text) step(s plan.Step) {
+	t.line(2, "%-10s %-10s %s", s.ID, status(s), firstOf(s.Summary, s.Why))
+	for _, e := range s.Evidence {
+		if e.Verdict == plugins.Bad {
+			t.block(13, "- "+e.Subject+": "+e.Text)
+		}
+	}
+	for _, w := range s.Warnings {
+		t.block(13, "warning: "+w)
+	}
+	for _, b := range s.Blocks {
+		t.block(13, "blocked: "+b.Reason)
+		if b.Hint != "" {
+			t.block(13, "hint: "+b.Hint)
+		}
+	}
+}
+
+// block writes a text of several lines, each indented.
+func (t *text) block(indent int, s string) {
+	for l := range strings.Lines(strings.TrimSpace(s)) {
+		t.line(indent, "%s", strings.TrimRight(l, "\n"))
+	}
+}
+
+func (t *text) changes(p *plan.Plan, s plan.Step) {
+	t.line(0, "")
+	t.line(0, "Step %s would (%s):", s.ID, s.Effect)
+	for _, c := range s.Changes {
+		t.line(0, "")
+		t.line(2, "%s %s %s", sign(c.Action), c.Action, c.Target)
+		t.line(6, "why: %s", c.Reason)
+		for _, l := range Diff(c) {
+			t.line(8, "%s", l)
+		}
+		t.list(6, "lost", c.Lost)
+		t.list(6, "may also touch", c.Impact)
+		if c.Undo != "" {
+			t.line(6, "undo: %s", c.Undo)
+		}
+		for _, pre := range c.Preconditions {
+			t.line(6, "only if: %s %s is %s", pre.Target, pre.Field, pre.Value)
+		}
+	}
+	if g, ok := p.Gate(s.ID); ok {
+		t.line(0, "")
+		t.line(2, "gate %s: %s", g.Step, g.Message)
+		t.line(2, "digest %s", g.Digest)
+	}
+}
+
+func (t *text) list(indent int, title string, items []string) {
+	if len(items) == 0 {
+		return
+	}
+	t.line(indent, "%s:", title)
+	for _, i := range items {
+		t.line(indent+2, "- %s", i)
+	}
+}
+
+// Diff returns what a change does to its object, as lines of a unified diff of the two as YAML. It is cut for people.
+func Diff(c plugins.PlannedChange) []string {
+	before, after := asYAML(c.Before), asYAML(c.After)
+	var lines []string
+	for l := range strings.Lines(udiff.Unified("before", "after", before, after)) {
+		l = strings.TrimRight(l, "\n")
+		if strings.HasPrefix(l, "---") || strings.HasPrefix(l, "+++") || strings.HasPrefix(l, "@@") || strings.HasPrefix(l, `\`) {
+			continue
+		}
+		if len([]rune(l)) > maxLine {
+			l = string([]rune(l)[:maxLine]) + "…"
+		}
+		lines = append(lines, l)
+	}
+	if len(lines) > maxDiffLines {
+		more := len(lines) - maxDiffLines
+		lines = append(lines[:maxDiffLines], fmt.Sprintf("… %d more lines: --output json shows all", more))
+	}
+	return lines
+}
+
+func asYAML(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	out, err := yaml.JSONToYAML(raw)
+	if err != nil {
+		return string(raw) + "\n"
+	}
+	return string(out)
+}
+
+// Totals returns the last line of a plan: how much would change.
+func Totals(p *plan.Plan) string {
+	count := map[plugins.Action]int{}
+	deferred := 0
+	for _, s := range p.Steps {
+		for _, c := range s.Changes {
+			count[c.Action]++
+		}
+		if s.Status == plan.Deferred {
+			deferred++
+		}
+	}
+	var parts []string
+	for _, a := range []plugins.Action{plugins.Create, plugins.Update, plugins.Replace, plugins.Delete} {
+		if count[a] > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", count[a], a))
+		}
+	}
+	out := "No changes."
+	if len(parts) > 0 {
+		out = "Plan: " + strings.Join(parts, ", ") + "."
+	}
+	if deferred > 0 {
+		out += fmt.Sprintf(" %d steps known later.", deferred)
+	}
+	if slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return len(s.Blocks) > 0 }) {
+		out += " BLOCKED."
+	}
+	return out
+}
+
+func sign(a plugins.Action) string {
+	switch a {
+	case plugins.Create:
+		return "+"
+	case plugins.Delete:
+		return "-"
+	}
+	return "~"
+}
+
+func status(s plan.Step) string {
+	if len(s.Blocks) > 0 {
+		return "BLOCKED"
+	}
+	return string(s.Status)
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// printable keeps what nodes and API servers say from driving the terminal: control characters become spaces.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u202e' {
+			return ' '
+		}
+		return r
+	}, s)
+}
