@@ -1,0 +1,147 @@
+// Package vm is a node of a workload cluster as it is seen from outside: a root folder of its own, an SSH server on an address of
+// its own, and a containerd that trusts what was in the folder when it started.
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/lab/proc"
+)
+
+// User is the login of each node (tkg-facts.md §3).
+const User = "vmware-system-user"
+
+// SSHPort is the port of each node's SSH server.
+const SSHPort = 2222
+
+// Spec says what node to make.
+type Spec struct {
+	Name string
+	// Root is the folder that the node has as its root. It must not exist.
+	Root string
+	// Address is the node's loopback address.
+	Address string
+	// Hosts are names that the node knows, with their addresses.
+	Hosts map[string]string
+	// SystemRoots is what the operating system trusts by itself, in PEM.
+	SystemRoots []byte
+	// Trust is rendered once, when the node is made: as cloud-init does at first boot (tkg-facts.md §2).
+	Trust []Trust
+	// AuthorizedKey is the public key that may log in, in authorized_keys format; Password is the other way in.
+	AuthorizedKey []byte
+	Password      string
+	// Helper is the program that runs commands inside the node (Enter).
+	Helper string
+	Now    func() time.Time
+}
+
+// Node is a running node.
+type Node struct {
+	spec   Spec
+	group  *proc.Group
+	server *server
+
+	mu    sync.Mutex
+	roots *x509.CertPool
+}
+
+// Start makes the node and serves SSH on it.
+func Start(ctx context.Context, group *proc.Group, spec Spec) (*Node, error) {
+	if err := makeRoot(ctx, spec); err != nil {
+		return nil, err
+	}
+	n := &Node{spec: spec, group: group}
+	if err := n.startContainerd(); err != nil {
+		return nil, err
+	}
+	var err error
+	if n.server, err = serve(ctx, n); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Stop ends the node's SSH server with all its sessions and removes the root folder.
+func (n *Node) Stop() error {
+	err := n.server.Close()
+	if removeErr := os.RemoveAll(n.spec.Root); removeErr != nil {
+		return fmt.Errorf("removing node %s: %w", n.spec.Name, removeErr)
+	}
+	return err
+}
+
+// Name returns the node's name.
+func (n *Node) Name() string { return n.spec.Name }
+
+// Address returns the node's loopback address.
+func (n *Node) Address() string { return n.spec.Address }
+
+// Root returns the node's root folder.
+func (n *Node) Root() string { return n.spec.Root }
+
+// startContainerd loads the roots and notes the time.
+func (n *Node) startContainerd() error {
+	n.roots = Roots(n.spec.Root)
+	return writeStamp(n.spec.Root, n.spec.Now())
+}
+
+// Trusted returns the roots that the node's containerd loaded when it started. It restarts containerd first if somebody on the
+// node asked for that.
+func (n *Node) Trusted() *x509.CertPool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	request := filepath.Join(n.spec.Root, restart)
+	if _, err := os.Lstat(request); err == nil {
+		_ = n.startContainerd() // the stamp is stale if this fails; the roots are new
+		_ = os.Remove(request)
+	}
+	return n.roots
+}
+
+// Lookup resolves a name as the node does: by its own etc/hosts. An address is its own.
+func (n *Node) Lookup(name string) (string, error) {
+	if ip := net.ParseIP(name); ip != nil {
+		return name, nil
+	}
+	data, err := readInside(n.spec.Root, "etc/hosts")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the hosts of %s: %w", n.spec.Name, err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		fields := strings.Fields(line)
+		for i, field := range fields {
+			if i > 0 && strings.EqualFold(field, strings.TrimSuffix(name, ".")) {
+				return fields[0], nil
+			}
+		}
+	}
+	return "", &net.DNSError{Err: "no such host", Name: name, Server: "10.96.0.10:53", IsNotFound: true}
+}
+
+// Dial connects from the node, to a name that the node resolves.
+func (n *Node) Dial(ctx context.Context, network, hostport string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, err
+	}
+	address, err := n.Lookup(host)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: &net.TCPAddr{IP: net.ParseIP(n.spec.Address)}}
+	return dialer.DialContext(ctx, network, net.JoinHostPort(address, port))
+}
