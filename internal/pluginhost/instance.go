@@ -1,0 +1,195 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/tkgfix/tkgfix/internal/wire"
+	"github.com/tkgfix/tkgfix/internal/wire/host2plugin"
+)
+
+// The patience with a process.
+const (
+	stopTime  = 3 * time.Second // for it to end when it is asked to
+	crashTime = 3 * time.Second // for a lost connection to turn out to be a crash
+)
+
+// instance is one process of a plugin and the connection to it.
+type instance struct {
+	host     *Host
+	name     string
+	client   *plugin.Client
+	process  *process
+	identity Process
+	step     *host2plugin.Client
+	tail     *tail
+
+	mu  sync.Mutex
+	why string // why the host killed it
+}
+
+// launch starts a plugin and connects to it. When ctx ends first the process is killed.
+func (h *Host) launch(ctx context.Context, name string) (*instance, error) {
+	i := &instance{host: h, name: name, tail: newTail(name, h.options.Stderr)}
+	ctx, cancel := context.WithTimeout(ctx, h.options.StartTimeout)
+	defer cancel()
+	cmd := exec.Command(h.options.Executable, h.options.Args(name)...) //nolint:gosec,noctx // the engine's own choice; ended by Kill
+	var err error
+	if i.process, err = newProcess(cmd, h.starter); err != nil {
+		return nil, fmt.Errorf("start plugin %s: %w", name, err)
+	}
+	defer context.AfterFunc(h.life, cancel)()
+	defer context.AfterFunc(ctx, func() { _ = i.process.Kill(ctx) })()
+	i.client = plugin.NewClient(i.config(cmd))
+	if err := i.connect(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		i.kill("")
+		return nil, fmt.Errorf("start plugin %s: %w%s", name, err, i.lastLines())
+	}
+	h.options.Logger.Debug("plugin started", "plugin", name, "pid", i.identity.PID)
+	return i, nil
+}
+
+// config ties go-plugin to the process.
+func (i *instance) config(cmd *exec.Cmd) *plugin.ClientConfig {
+	options := i.host.options
+	return &plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake(),
+		VersionedPlugins: wire.Plugins(&wire.Plugin{}),
+		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd.Env = append(cmd.Env, scrubbed(options.Environ)...)
+			cmd.Env = append(cmd.Env, given.Env...)
+			cmd.Dir = options.Dir
+			return i.process, nil
+		},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		Managed:          true,
+		SkipHostEnv:      true,
+		StartTimeout:     options.StartTimeout,
+		Stderr:           i.tail,
+		SyncStdout:       i.tail,
+		SyncStderr:       i.tail,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: options.TempDir},
+		Logger:           hclog.NewNullLogger(),
+	}
+}
+
+// connect shakes hands, has the process journalled and asks it what its step is.
+func (i *instance) connect(ctx context.Context) error {
+	protocol, err := i.client.Client()
+	if err != nil {
+		return err
+	}
+	if i.identity, err = identify(i.name, i.process.pid()); err != nil {
+		return err
+	}
+	if i.host.options.OnStart != nil {
+		if err := i.host.options.OnStart(i.identity); err != nil {
+			return fmt.Errorf("journal its process: %w", err)
+		}
+	}
+	raw, err := protocol.Dispense(wire.PluginName)
+	if err != nil {
+		return err
+	}
+	conn, ok := raw.(*host2plugin.Conn)
+	if !ok {
+		return fmt.Errorf("dispensed a %T", raw)
+	}
+	i.step, err = conn.Step(ctx, i.host.options.Grace)
+	return err
+}
+
+// isOver reports whether the process is dead.
+func (i *instance) isOver() bool {
+	select {
+	case <-i.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop asks the process to end, kills it if it does not, and waits until it is gone.
+func (i *instance) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, stopTime)
+	defer cancel()
+	release := context.AfterFunc(ctx, func() { i.killProcess("it did not end when asked to") })
+	defer release()
+	i.client.Kill() // asks first
+	<-i.process.exited
+}
+
+// kill kills the process if it lives, waits until it is gone and its output is read, and removes what it left.
+func (i *instance) kill(why string) {
+	i.killProcess(why)
+	i.client.Kill() // only cleans up
+	if i.process.pid() == 0 {
+		i.process.closePipes()
+		return
+	}
+	<-i.process.exited
+}
+
+func (i *instance) killProcess(why string) {
+	i.mu.Lock()
+	if i.why == "" {
+		i.why = why
+	}
+	i.mu.Unlock()
+	_ = i.process.Kill(context.Background())
+	if why != "" {
+		i.host.options.Logger.Debug("plugin killed", "plugin", i.name, "why", why)
+	}
+}
+
+func (i *instance) killedBecause() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.why
+}
+
+// awaitGone waits a moment for the process to be gone and its output to be read, and reports whether it is.
+func (i *instance) awaitGone() bool {
+	timer := time.NewTimer(crashTime)
+	defer timer.Stop()
+	select {
+	case <-i.process.gone:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// crash is the error of a call during which the process ended.
+func (i *instance) crash() error {
+	if why := i.killedBecause(); why != "" {
+		return fmt.Errorf("plugin %s was killed: %s", i.name, why)
+	}
+	how := "exit status 0"
+	if err := i.process.exitError(); err != nil {
+		how = err.Error()
+	}
+	i.host.options.Logger.Debug("plugin crashed", "plugin", i.name, "how", how)
+	return fmt.Errorf("plugin %s crashed: %s%s", i.name, how, i.lastLines())
+}
+
+// lastLines is what the process printed last, ready to follow a message.
+func (i *instance) lastLines() string {
+	lines := i.tail.Last()
+	if len(lines) == 0 {
+		return ""
+	}
+	return "; its last lines:\n  " + strings.Join(lines, "\n  ")
+}
