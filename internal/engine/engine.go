@@ -40,7 +40,7 @@ type Engine struct {
 type Catalog interface {
 	workflow.Schemas
 	// Plugin returns what the plan says of the code behind a uses: name.
-	Plugin(uses string) (plan.Plugin, bool)
+	Plugin(uses string) (plan.Plugin, error)
 }
 
 // Plugins are the steps of one run.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
@@ -169,12 +170,15 @@ func (x *execution) head(c Created) (*plan.Plan, error) {
 		p.Inputs[i].SHA256 = digest
 	}
 	for _, s := range x.workflow.Steps {
-		pl, ok := x.Catalog.Plugin(s.Uses)
-		if ok && !slices.Contains(p.Plugins, pl) {
+		pl, err := x.Catalog.Plugin(s.Uses)
+		if err != nil {
+			return nil, fmt.Errorf("identify the plugin of step %s: %w", s.ID, err)
+		}
+		if !slices.Contains(p.Plugins, pl) {
 			p.Plugins = append(p.Plugins, pl)
 		}
 	}
-	slices.SortFunc(p.Plugins, func(a, b plan.Plugin) int { return cmpString(a.Name, b.Name) })
+	slices.SortFunc(p.Plugins, func(a, b plan.Plugin) int { return strings.Compare(a.Name, b.Name) })
 	return p, nil
 }
 
@@ -382,14 +386,4 @@ func (x *execution) record(ctx context.Context, kind string, data any) error {
 		return fmt.Errorf("journal %s: %w", kind, err)
 	}
 	return x.run.fold(folds(), state.Entry{Seq: seq, Time: d.Time, Kind: kind, Data: d.Data})
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
