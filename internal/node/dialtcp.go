@@ -13,20 +13,28 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// ErrForwarding says that the node's SSH server does not let it dial for us.
-var ErrForwarding = errors.New("the SSH server forbids TCP forwarding")
+var (
+	// ErrForwarding says that the node's SSH server does not let it dial for us.
+	ErrForwarding = errors.New("the SSH server forbids TCP forwarding")
+	// ErrLost says that the connection to the node broke.
+	ErrLost = errors.New("the connection is lost")
+)
 
 // DialTCP lets the node dial host:port and returns the connection, which knows no deadlines: end it by closing it. The node
 // resolves the name. A dial that did not succeed is a *net.OpError as the node's own would be, so that what was wrong (name,
-// refused, no route, time) can be told apart; ErrForwarding means that the node was not even asked. It blocks on the network.
+// refused, no route, time) can be told apart. ErrForwarding and ErrLost mean that the node was not even asked. It blocks on the
+// network.
 func (c *Conn) DialTCP(ctx context.Context, hostport string) (net.Conn, error) {
 	conn, err := c.client.DialContext(ctx, "tcp", hostport)
 	if err == nil {
 		return conn, nil
 	}
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
-	if !ok {
-		return nil, fmt.Errorf("dial %s from node %s: %w", hostport, c.target.Name, err)
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("dial %s from node %s: %w", hostport, c.target.Name, ctx.Err())
+	case !ok:
+		return nil, c.lost(err)
 	}
 	if refused.Reason != ssh.ConnectionFailed {
 		return nil, plugins.Hint(fmt.Errorf("dial %s from node %s: %w", hostport, c.target.Name, ErrForwarding),
@@ -34,6 +42,20 @@ func (c *Conn) DialTCP(ctx context.Context, hostport string) (net.Conn, error) {
 	}
 	return nil, fmt.Errorf("from node %s: %w", c.target.Name,
 		&net.OpError{Op: "dial", Net: "tcp", Addr: remoteAddr(hostport), Err: dialCause(refused.Message, hostport)})
+}
+
+// Alive asks the node for a sign of life. The error is ErrLost if none comes before ctx ends; the connection is then closed.
+func (c *Conn) Alive(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
+	defer stop()
+	if _, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		return c.lost(err)
+	}
+	return nil
+}
+
+func (c *Conn) lost(err error) error {
+	return plugins.WithKind(plugins.KindTransient, fmt.Errorf("node %s: %w: %w", c.target.Name, ErrLost, err))
 }
 
 // dialCause turns the words of an SSH server into the error that Go has for them.
