@@ -1,0 +1,45 @@
+# tkgfix: the two commands to know are `make demo` and `make test`. Both set up all that they need.
+
+SHELL := /bin/bash
+BIN   := bin
+GO    := go
+# The Kubernetes binaries of the laboratory, built once into the user's cache.
+KUBE   = $(shell hack/kube/build.sh)
+
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+help: ## show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build tkgfix and tkgfix-lab into bin/
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/tkgfix ./cmd/tkgfix-lab
+
+deps: ## install the Debian packages that tests and laboratory need
+	hack/deps.sh
+
+kube: ## build the laboratory's Kubernetes binaries (minutes the first time)
+	hack/kube/build.sh
+
+demo: deps kube build ## the main job in the laboratory: from ErrImagePull to Running
+	TKGFIX_KUBE=$(KUBE) hack/demo.sh
+
+test: deps kube check ## every test, the remediation in the laboratory among them
+	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+check: ## formatting, vet and tidy modules; changes nothing
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+
+fuzz: ## each fuzz target for 20 seconds
+	hack/fuzz.sh 20s
+
+generate: ## write generated code again
+	$(GO) generate ./...
+
+clean: ## remove what was built here
+	rm -rf $(BIN)
+
+.PHONY: help build deps kube demo test check fuzz generate clean

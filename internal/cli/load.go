@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/workflow"
+)
+
+// maxFile bounds a workflow and an input file, in bytes.
+const maxFile = 1 << 20
+
+// inputFlag is the flag of the commands that take a workflow's inputs.
+func inputFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "set the workflow's input: `NAME=VALUE` (again for more)"}
+}
+
+// outputFlag is the flag of the commands that print results.
+func outputFlag(formats ...string) cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: " + strings.Join(formats, " or "), Value: formats[0],
+		Action: func(_ *cli.Context, v string) error {
+			for _, f := range formats {
+				if v == f {
+					return nil
+				}
+			}
+			return fmt.Errorf("no such output format: %q: expected one of %q", v, formats)
+		}}
+}
+
+// readWorkflow reads and validates a workflow file. Its diagnostics go to standard error, all of them.
+func (a *app) readWorkflow(path string, known engine.Catalog) (*workflow.Workflow, error) {
+	src, err := readFile(path)
+	if err != nil {
+		return nil, plugins.Hint(fmt.Errorf("read workflow: %w", err), "tkgfix plan FILE")
+	}
+	w, diags := workflow.Parse(path, src)
+	if len(diags) == 0 {
+		diags = w.Validate(known)
+	}
+	if len(diags) > 0 {
+		diags.Format(a.ui.Err)
+		return nil, fmt.Errorf("%s: %d problems", path, len(diags))
+	}
+	return w, nil
+}
+
+// request binds the inputs and the connections of a workflow.
+func request(c *cli.Context, w *workflow.Workflow) (engine.Request, error) {
+	given := map[string]string{}
+	for _, kv := range c.StringSlice("input") {
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok {
+			return engine.Request{}, plugins.Hint(fmt.Errorf("input %q has no value", kv), "--input NAME=VALUE")
+		}
+		given[name] = value
+	}
+	values, err := w.BindInputs(given)
+	if err != nil {
+		return engine.Request{}, plugins.Hint(err, "%s", usageOf(c, w))
+	}
+	req := engine.Request{Workflow: w}
+	for _, in := range w.Inputs {
+		v := plan.Input{Name: in.Name, Value: values[in.Name]}
+		if path, ok := v.Value.(string); ok && in.Type == "file" && path != "" {
+			if path, err = filepath.Abs(path); err != nil {
+				return engine.Request{}, fmt.Errorf("input %s: %w", in.Name, err)
+			}
+			if v.SHA256, err = fileDigest(path); err != nil {
+				return engine.Request{}, fmt.Errorf("input %s: %w", in.Name, err)
+			}
+			v.Value = path
+			values[in.Name] = path
+		}
+		req.Inputs = append(req.Inputs, v)
+	}
+	req.Connections, err = connections(c, w, values)
+	return req, err
+}
+
+// usageOf returns the command line that this workflow wants.
+func usageOf(c *cli.Context, w *workflow.Workflow) string {
+	line := c.Command.HelpName + " " + w.File
+	for _, in := range w.Inputs {
+		if !in.HasDefault {
+			line += fmt.Sprintf(" --input %s=%s", in.Name, strings.ToUpper(in.Name))
+		}
+	}
+	return line
+}
+
+func connections(c *cli.Context, w *workflow.Workflow, values map[string]any) (plugins.Connections, error) {
+	env := map[string]string{}
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	got, err := w.EvalConnections(workflow.Scope{Inputs: values, Env: env})
+	if err != nil {
+		return plugins.Connections{}, fmt.Errorf("evaluate connections: %w", err)
+	}
+	var out plugins.Connections
+	if s := got.Supervisor; s != nil {
+		path, err := kubeconfig(s.Kubeconfig)
+		if err != nil {
+			return out, err
+		}
+		out.Supervisor = &plugins.Kube{Kubeconfig: path, Context: s.Context}
+	}
+	if n := got.Nodes; n != nil {
+		dir, err := stateDir(c)
+		if err != nil {
+			return out, err
+		}
+		out.Nodes = &plugins.Nodes{Via: n.Via, User: n.User, Port: n.Port, KnownHosts: n.KnownHosts, HostKeys: n.HostKeys}
+		if out.Nodes.KnownHosts == "" {
+			out.Nodes.KnownHosts = filepath.Join(dir, "known_hosts")
+		}
+		if out.Nodes.KnownHosts, err = filepath.Abs(out.Nodes.KnownHosts); err != nil {
+			return out, fmt.Errorf("find the file of known host keys: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// kubeconfig returns the absolute path of a kubeconfig; an empty one means kubectl's default.
+func kubeconfig(path string) (string, error) {
+	if path == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", plugins.Hint(fmt.Errorf("find the kubeconfig: %w", err), "export KUBECONFIG=FILE")
+		}
+		path = filepath.Join(home, ".kube", "config")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find the kubeconfig: %w", err)
+	}
+	return path, nil
+}
+
+// fileDigest returns the digest of a regular file of 1 MiB at most, in hex.
+func fileDigest(path string) (string, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, plugins.Hint(fmt.Errorf("%s: no such file", path), "ls -l %s", filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxFile)
+	}
+	return data, nil
+}

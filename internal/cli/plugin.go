@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/pluginhost"
+	"github.com/tkgfix/tkgfix/plugins/sdk"
+)
+
+// plugin is the hidden command as which this binary serves one of its own steps.
+func (a *app) plugin() *cli.Command {
+	return &cli.Command{
+		Name: "plugin", Hidden: true, OnUsageError: usage,
+		Subcommands: []*cli.Command{{
+			Name: "serve", Usage: "serve a shipped step to the tkgfix that started this process", ArgsUsage: "NAME", OnUsageError: usage,
+			Action: func(c *cli.Context) error {
+				args, err := arguments(c, "NAME")
+				if err != nil {
+					return err
+				}
+				step, ok := newCatalog().find(args[0])
+				if !ok {
+					return fmt.Errorf("no step is called %q", args[0])
+				}
+				sdk.Serve(step)
+				return nil
+			},
+		}},
+	}
+}
+
+// launcher makes the shipped steps ready for a run, each in a process of its own: this executable, started again.
+func launcher(executable string) func(started func(context.Context, engine.Process) error) engine.Plugins {
+	return func(started func(context.Context, engine.Process) error) engine.Plugins {
+		return pluginhost.New(pluginhost.Options{
+			Executable: executable,
+			Args:       func(name string) []string { return []string{"plugin", "serve", name} },
+			OnStart: func(p pluginhost.Process) error {
+				return started(context.Background(), engine.Process(p))
+			},
+		})
+	}
+}
+
+// endProcess proves a plugin's process of an earlier attempt dead.
+func endProcess(ctx context.Context, p engine.Process) error {
+	return pluginhost.End(ctx, pluginhost.Process(p))
+}
