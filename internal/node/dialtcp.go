@@ -44,8 +44,10 @@ func (c *Conn) DialTCP(ctx context.Context, hostport string) (net.Conn, error) {
 		&net.OpError{Op: "dial", Net: "tcp", Addr: remoteAddr(hostport), Err: dialCause(refused.Message, hostport)})
 }
 
-// Alive asks the node for a sign of life. The error is ErrLost if none comes before ctx ends; the connection is then closed.
+// Alive asks the node for a sign of life. The error is ErrLost if none comes within 15 seconds; the connection is then closed.
 func (c *Conn) Alive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
 	defer stop()
 	if _, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
