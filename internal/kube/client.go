@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/tkgfix/tkgfix/internal/version"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -67,7 +68,7 @@ func (c *Client) IsDryRun() bool { return len(c.dryRun) > 0 }
 
 func fromConfig(config *rest.Config) (*Client, error) {
 	config.QPS, config.Burst = queriesPerSecond, burst
-	config.UserAgent = userAgent()
+	config.UserAgent = "tkgfix/" + version.Version()
 	config.Timeout = requestTimeout
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next} })
 	config.WarningHandler = rest.NoWarnings{}

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -170,14 +169,6 @@ func foreign(cluster *api.Cluster, user *api.AuthInfo) string {
 		}
 	}
 	return ""
-}
-
-func userAgent() string {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = strings.Trim(info.Main.Version, "()")
-	}
-	return "tkgfix/" + version
 }
 
 var userinfo = regexp.MustCompile(`://[^/@\s"]*@`)

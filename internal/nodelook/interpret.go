@@ -1,0 +1,160 @@
+package nodelook
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// OpenSSL is what the node's own openssl s_client answered. It is for people and never a verdict: it exits with 0 when it
+// fails, checks no host name and has other rules than Go (tkg-facts.md §6.2).
+type OpenSSL struct {
+	// Available reports that the node has an openssl that answered.
+	Available bool
+	// Code is the number of its last "Verify return code" line, -1 when there was no handshake.
+	Code int
+	// Text is what stands beside the number, or the first error.
+	Text string
+
+	chain []byte // the certificates that it shows
+}
+
+// interpret makes the facts of the parts.
+func (a *answer) interpret() {
+	a.look.OS = osName(a.parts["os"])
+	a.look.Containerd.Version = firstLine(a.parts["version"])
+	unit := properties(a.parts["unit"])
+	a.look.Containerd.Started = startTime(unit["ExecMainStartTimestamp"])
+	a.look.Notes = append(environmentNotes(a.parts["environ"], unit["Environment"]), hostsNotes(a.parts["hosts"])...)
+	if len(a.look.Unreadable) > 0 {
+		a.look.Notes = append(a.look.Notes, "the login may not read "+strings.Join(a.look.Unreadable[:min(3, len(a.look.Unreadable))], ", ")+
+			": containerd may trust more than was seen")
+	}
+	if text, ok := a.parts["openssl"]; ok {
+		a.look.OpenSSL = readOpenSSL(string(text))
+	}
+}
+
+func osName(release []byte) string {
+	for _, key := range []string{"PRETTY_NAME", "NAME", "ID"} {
+		if v := properties(release)[key]; v != "" {
+			return printable(strings.Trim(v, `"'`))
+		}
+	}
+	return ""
+}
+
+// properties reads lines of the form KEY=VALUE.
+func properties(data []byte) map[string]string {
+	out := map[string]string{}
+	for _, line := range lines(data) {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			out[key] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// startTime reads a timestamp of systemctl, printed in UTC; zero if there is none.
+func startTime(s string) time.Time {
+	for _, layout := range []string{"Mon 2006-01-02 15:04:05 MST", "2006-01-02 15:04:05 MST", time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
+func firstLine(data []byte) string {
+	if all := lines(data); len(all) > 0 {
+		return printable(all[0])
+	}
+	return ""
+}
+
+// environmentNotes says what in containerd's environment makes its pulls differ from a plain handshake: that of the process
+// when it could be read, else that of the unit.
+func environmentNotes(process []byte, unit string) []string {
+	vars := strings.Split(string(process), "\x00")
+	if len(process) == 0 {
+		vars = strings.Fields(strings.ReplaceAll(unit, `"`, ""))
+	}
+	var out []string
+	for _, v := range vars {
+		key, value, _ := strings.Cut(v, "=")
+		if value == "" {
+			continue
+		}
+		switch strings.ToUpper(key) {
+		case "HTTPS_PROXY":
+			out = append(out, "containerd pulls through the proxy "+printable(withoutUserinfo(value))+
+				" unless NO_PROXY says otherwise; this handshake went straight")
+		case "NO_PROXY":
+			out = append(out, "containerd's NO_PROXY is "+printable(withoutUserinfo(value)))
+		case "SSL_CERT_FILE", "SSL_CERT_DIR":
+			out = append(out, "containerd's roots are elsewhere: "+strings.ToUpper(key)+"="+printable(value))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+var userinfo = regexp.MustCompile(`[^/@\s,]*@`)
+
+// withoutUserinfo takes away whatever stands before an @, with or without a scheme.
+func withoutUserinfo(s string) string {
+	return userinfo.ReplaceAllString(s, "REDACTED@")
+}
+
+// hostsLine is a line of a hosts.toml that changes whom containerd asks or what it trusts. Headers, which may hold a
+// credential, are none.
+var hostsLine = regexp.MustCompile(`^\s*(?:(server|ca|skip_verify|override_path)\s*=|\[host\.)`)
+
+func hostsNotes(data []byte) []string {
+	var out []string
+	for _, line := range lines(data) {
+		if hostsLine.MatchString(line) && len(out) < 20 {
+			out = append(out, printable(withoutUserinfo(strings.TrimSpace(line))))
+		}
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	return []string{"containerd has a hosts.toml for this registry, which may send pulls to another host or add a CA: " + strings.Join(out, "; ")}
+}
+
+var verifyCode = regexp.MustCompile(`Verify return code: (\d{1,5}) \(([^)\n]{0,200})\)`)
+
+// readOpenSSL finds the last verdict in the output of openssl s_client. Without a certificate of the peer the code that it
+// prints says nothing: it is 0 for a handshake that failed.
+func readOpenSSL(text string) OpenSSL {
+	out := OpenSSL{Available: true, Code: -1}
+	blocks := pemBlock.FindAllString(text, maxChain)
+	all := verifyCode.FindAllStringSubmatch(text, -1)
+	if len(blocks) == 0 || len(all) == 0 {
+		out.Text = cmp.Or(opensslError(text), "no handshake")
+		return out
+	}
+	last := all[len(all)-1]
+	out.Code, _ = strconv.Atoi(last[1])
+	out.Text = printable(last[2])
+	out.chain = []byte(strings.Join(blocks, "\n"))
+	return out
+}
+
+const maxChain = 50
+
+var pemBlock = regexp.MustCompile(`-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----`)
+
+// opensslError returns the words of the first error line: number:error:code:library:function:reason.
+func opensslError(text string) string {
+	for line := range strings.Lines(text) {
+		if _, rest, ok := strings.Cut(line, ":error:"); ok {
+			return printable(strings.TrimSpace(rest))
+		}
+	}
+	return ""
+}

@@ -1,0 +1,146 @@
+package nodelook
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/handshake"
+	"github.com/tkgfix/tkgfix/internal/node"
+)
+
+// scriptTime bounds the script on the node.
+const scriptTime = 90 * time.Second
+
+// LookRequest says what to look at beside the node's own files.
+type LookRequest struct {
+	// Registry is the host[:port] whose hosts.toml is read and that openssl is pointed at; it may be empty.
+	Registry string
+	// OpenSSL asks for the answer of the node's own openssl s_client, which takes up to ten seconds.
+	OpenSSL bool
+	// Now tells the time of this machine, to compare the node's clock with.
+	Now func() time.Time
+
+	root string // in tests: a folder that stands for the node's root
+}
+
+// Look is what a node answered.
+type Look struct {
+	// OS is the name of the operating system, as os-release gives it.
+	OS string
+	// Root reports that the script ran as root. If not, Unreadable may not be empty.
+	Root bool
+	// Time is the node's clock, in whole seconds; Skew is by how much it is ahead of ours, 0 if it agrees.
+	Time time.Time
+	Skew time.Duration
+	// Containerd is what is known of the node's containerd.
+	Containerd Containerd
+	// Files are the trust files of the node, in the order in which Go reads them, then those that Go does not read.
+	Files []File
+	// Unreadable are paths of trust files that the login may not read.
+	Unreadable []string
+	// OpenSSL is what the node's own openssl says.
+	OpenSSL OpenSSL
+	// Notes are lines about what may make a pull differ from a plain handshake: a proxy, a mirror, other trust files.
+	Notes []string
+}
+
+// Containerd is what is known of a node's containerd.
+type Containerd struct {
+	// Started is when the process began, zero if it is not known.
+	Started time.Time
+	// Version is the line that containerd --version prints.
+	Version string
+}
+
+// File is a trust file of a node.
+type File struct {
+	Path string
+	Data []byte
+	// Changed is the later of the file's and, if it is a link, the link's modification times.
+	Changed time.Time
+	// Go reports that containerd reads this very file when it starts.
+	Go bool
+}
+
+// Name returns what stands between tkg- and the ending, as in /etc/ssl/certs/tkg-NAME.pem; ok is false for other files.
+func (f File) Name() (name string, ok bool) {
+	base, ok := strings.CutPrefix(path.Base(f.Path), "tkg-")
+	if !ok {
+		return "", false
+	}
+	for _, ending := range []string{".pem", ".crt"} {
+		if name, found := strings.CutSuffix(base, ending); found {
+			return name, name != ""
+		}
+	}
+	return base, base != ""
+}
+
+// NewerThanContainerd reports that containerd was started before the file was written, so that it does not know it. It is
+// false when it is not known when containerd started.
+func (l Look) NewerThanContainerd(f File) bool {
+	return !l.Containerd.Started.IsZero() && f.Changed.After(l.Containerd.Started)
+}
+
+// Roots returns what Go would trust on this node if containerd were started now.
+func (l Look) Roots() *certs.Roots {
+	files := make(map[string][]byte, len(l.Files))
+	for _, f := range l.Files {
+		if f.Go {
+			files[f.Path] = f.Data
+		}
+	}
+	return certs.NewRoots(files)
+}
+
+// LoadedRoots returns what the running containerd trusts, as far as the times of the files tell: Roots without what was
+// written after containerd started.
+func (l Look) LoadedRoots() *certs.Roots {
+	files := make(map[string][]byte, len(l.Files))
+	for _, f := range l.Files {
+		if f.Go && !l.NewerThanContainerd(f) {
+			files[f.Path] = f.Data
+		}
+	}
+	return certs.NewRoots(files)
+}
+
+// Take looks at a node by one script over conn. What the node lacks is left empty; an answer that is not what the script
+// prints is an error. It blocks until the script is done, 90 seconds at most.
+func Take(ctx context.Context, conn *node.Conn, req LookRequest) (Look, error) {
+	hostport := ""
+	if req.Registry != "" {
+		var err error
+		if _, hostport, err = handshake.HostPort(req.Registry); err != nil {
+			return Look{}, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, scriptTime)
+	defer cancel()
+	before := req.Now()
+	out, err := conn.Run(ctx, script(req.root, hostport, req.OpenSSL))
+	if err != nil {
+		return Look{}, err
+	}
+	look, err := parse(out, req.root)
+	if err != nil {
+		return Look{}, fmt.Errorf("look at node %s: %w", conn.Name(), err)
+	}
+	look.Skew = skew(look.Time, before, req.Now())
+	return look, nil
+}
+
+// skew returns by how much a clock that showed t, in whole seconds, somewhere between before and after, is ahead.
+func skew(t, before, after time.Time) time.Duration {
+	switch {
+	case t.Add(time.Second).Before(before):
+		return t.Sub(before).Truncate(time.Second)
+	case t.After(after):
+		return t.Sub(after).Truncate(time.Second)
+	}
+	return 0
+}
