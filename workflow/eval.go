@@ -1,0 +1,298 @@
+package workflow
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+)
+
+// Scope is what expressions see.
+type Scope struct {
+	// Inputs are the values of BindInputs.
+	Inputs map[string]any
+	// Steps holds the outputs of steps by id: a map[string]any or the JSON of an object. A step or a field that is not there is not
+	// known yet.
+	Steps map[string]any
+	// Env is the environment. Only EvalConnections uses it.
+	Env map[string]string
+}
+
+// UnknownError says that a value is not known yet, since it rests on what a step has not told.
+type UnknownError struct {
+	// Step is the step's id. Field is the output that is missing, empty when all outputs are wanted.
+	Step, Field string
+}
+
+// Error names what is not known.
+func (e *UnknownError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("steps.%s is not known yet", e.Step)
+	}
+	return fmt.Sprintf("steps.%s.%s is not known yet", e.Step, e.Field)
+}
+
+// ConnectionValues are the connections of a workflow with their expressions evaluated. Each is nil when the file lacks it.
+type ConnectionValues struct {
+	Supervisor *Supervisor
+	Nodes      *Nodes
+}
+
+// Supervisor names an API server. Both are empty when left out.
+type Supervisor struct {
+	Kubeconfig, Context string
+}
+
+// Nodes says how nodes are reached.
+type Nodes struct {
+	// Via is ssh. KnownHosts is a path, empty when left out. HostKeys is accept-new or strict.
+	Via, User, KnownHosts, HostKeys string
+	Port                            int
+}
+
+// EvalIf tells whether the step runs. Without an if it does. The error is an UnknownError when that is not known yet.
+func (w *Workflow) EvalIf(step *Step, s Scope) (bool, error) {
+	if step.If.IsZero() {
+		return true, nil
+	}
+	v, err := w.eval(&step.If, s)
+	if err != nil {
+		return false, err
+	}
+	yes, ok := v.(bool)
+	if !ok {
+		return false, fmt.Errorf("%s: if must be true or false, and this is %s", step.If.Pos, goWord(v))
+	}
+	return yes, nil
+}
+
+// EvalWith returns the step's input as a JSON object with sorted keys. The error is an UnknownError when a part of it is not known
+// yet.
+func (w *Workflow) EvalWith(step *Step, s Scope) (json.RawMessage, error) {
+	if step.With == nil {
+		return json.RawMessage("{}"), nil
+	}
+	v, err := w.evalValue(step.With, s)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("write the input of step %s as JSON: %w", step.ID, err)
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+// EvalMessage returns what the approver of the step is asked, empty without an approval.
+func (w *Workflow) EvalMessage(step *Step, s Scope) (string, error) {
+	if step.Approval == nil {
+		return "", nil
+	}
+	return w.evalText(step.Approval.Message, s)
+}
+
+// EvalConnections returns the connections. An environment variable that is used and not set is an error.
+func (w *Workflow) EvalConnections(s Scope) (ConnectionValues, error) {
+	var out ConnectionValues
+	var errs []error
+	text := func(t *Template) string {
+		v, err := w.evalText(t, s)
+		errs = append(errs, err)
+		return v
+	}
+	if c := w.Connections.Supervisor; c != nil {
+		out.Supervisor = &Supervisor{Kubeconfig: text(c.Kubeconfig), Context: text(c.Context)}
+	}
+	if c := w.Connections.Nodes; c != nil {
+		out.Nodes = &Nodes{Via: c.Via, User: text(c.User), KnownHosts: text(c.KnownHosts), HostKeys: c.HostKeys, Port: c.Port}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return ConnectionValues{}, err
+	}
+	return out, nil
+}
+
+// evalValue returns a value with its expressions evaluated, ready for JSON.
+func (w *Workflow) evalValue(v *Value, s Scope) (any, error) {
+	switch v.kind {
+	case isTemplate:
+		if e, ok := v.template.single(); ok {
+			return w.eval(e, s)
+		}
+		return w.evalText(v.template, s)
+	case isList:
+		out := make([]any, 0, len(v.items))
+		for _, item := range v.items {
+			x, err := w.evalValue(item, s)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, x)
+		}
+		return out, nil
+	case isMapping:
+		out := make(map[string]any, len(v.fields))
+		for _, f := range v.fields {
+			x, err := w.evalValue(f.value, s)
+			if err != nil {
+				return nil, err
+			}
+			out[f.key] = x
+		}
+		return out, nil
+	default:
+		return v.constant, nil
+	}
+}
+
+// evalText returns a template as text; a nil one is empty.
+func (w *Workflow) evalText(t *Template, s Scope) (string, error) {
+	if t == nil {
+		return "", nil
+	}
+	var out strings.Builder
+	_, single := t.single()
+	for _, p := range t.parts {
+		if p.expr == nil {
+			if !single { // white space around a lone expression is no text
+				out.WriteString(p.text)
+			}
+			continue
+		}
+		v, err := w.eval(p.expr, s)
+		if err != nil {
+			return "", err
+		}
+		switch v := v.(type) {
+		case string:
+			out.WriteString(v)
+		case int64, uint64, bool:
+			fmt.Fprint(&out, v)
+		case float64:
+			out.WriteString(strconv.FormatFloat(v, 'g', -1, 64))
+		default:
+			return "", fmt.Errorf("%s: %s cannot be put into a text", p.expr.Pos, goWord(v))
+		}
+	}
+	return out.String(), nil
+}
+
+// eval returns the value of an expression, of the types that JSON has with whole numbers as int64.
+func (w *Workflow) eval(e *Expr, s Scope) (any, error) {
+	vars := map[string]any{"inputs": w.inputValues(s.Inputs)}
+	var unknown []*cel.AttributePatternType
+	if e.scope == scopeConnections {
+		vars["env"] = orEmpty(s.Env)
+	} else {
+		steps, patterns, err := w.stepValues(e, s.Steps)
+		if err != nil {
+			return nil, err
+		}
+		vars["steps"], unknown = steps, patterns
+	}
+	activation, err := cel.PartialVars(vars, unknown...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Pos, err)
+	}
+	out, _, err := e.program.Eval(activation)
+	if err != nil {
+		return nil, e.explain(err, s)
+	}
+	if u, ok := out.(*types.Unknown); ok {
+		return nil, fmt.Errorf("%s: %w", e.Pos, unknownError(u))
+	}
+	v, err := toGo(out)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Pos, err)
+	}
+	return v, nil
+}
+
+// explain names the environment variable that is not set; else it says where the expression stands.
+func (e *Expr) explain(err error, s Scope) error {
+	for _, name := range e.envs {
+		if _, set := s.Env[name]; !set && strings.HasSuffix(err.Error(), "no such key: "+name) {
+			return fmt.Errorf("%s: environment variable %s is not set", e.Pos, name)
+		}
+	}
+	if strings.Contains(err.Error(), "cost limit exceeded") {
+		return fmt.Errorf("%s: the expression takes too much work to evaluate", e.Pos)
+	}
+	return fmt.Errorf("%s: evaluate %s: %w", e.Pos, e.Source, err)
+}
+
+// stepValues returns the outputs that the expression uses, and patterns for those that are not known.
+func (w *Workflow) stepValues(e *Expr, outputs map[string]any) (map[string]any, []*cel.AttributePatternType, error) {
+	steps := map[string]any{}
+	var unknown []*cel.AttributePatternType
+	miss := func(step, field string) {
+		p := cel.AttributePattern("steps").QualString(step)
+		if field != "" {
+			p = p.QualString(field)
+		}
+		unknown = append(unknown, p)
+	}
+	for _, ref := range e.refs {
+		raw, ok := outputs[ref.step]
+		if !ok {
+			miss(ref.step, ref.field)
+			continue
+		}
+		values, ok := steps[ref.step].(map[string]any)
+		if !ok {
+			var err error
+			if values, err = toObject(raw, w.types[ref.step]); err != nil {
+				return nil, nil, fmt.Errorf("%s: read the outputs of step %s: %w", e.Pos, ref.step, err)
+			}
+			steps[ref.step] = values
+			for _, name := range w.types[ref.step].wanted() {
+				if _, there := values[name]; !there {
+					miss(ref.step, name)
+				}
+			}
+		}
+		_, there := values[ref.field]
+		// What a reading step has told is all that there is: has() may say no.
+		if !there && ref.field != "" && !(ref.tested && w.reads[ref.step]) {
+			miss(ref.step, ref.field)
+		}
+	}
+	return steps, unknown, nil
+}
+
+// unknownError says which output an unknown result rests on: the first, when there are several.
+func unknownError(u *types.Unknown) error {
+	for _, id := range u.IDs() {
+		trails, _ := u.GetAttributeTrails(id)
+		for _, trail := range trails {
+			path := trail.QualifierPath()
+			if trail.Variable() != "steps" || len(path) == 0 {
+				continue
+			}
+			err := &UnknownError{Step: fmt.Sprint(path[0])}
+			if len(path) > 1 {
+				err.Field = fmt.Sprint(path[1])
+			}
+			return err
+		}
+	}
+	return errors.New("the value is not known")
+}
+
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

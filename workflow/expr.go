@@ -1,0 +1,281 @@
+package workflow
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/ext"
+)
+
+// The bounds of an expression. The cost is CEL's own measure of the work of an evaluation.
+const (
+	maxExprLength = 4096
+	maxExprNodes  = 4000
+	maxExprDepth  = 50
+	maxExprCost   = 1_000_000
+	maxRegexSize  = 500
+)
+
+// scopeKind says which names an expression sees.
+type scopeKind int
+
+const (
+	scopeSteps       scopeKind = iota // inputs and steps
+	scopeConnections                  // inputs and env
+)
+
+// Expr is one CEL expression. The zero Expr is no expression.
+type Expr struct {
+	// Source is the text between ${{ and }}.
+	Source string
+	// Pos is where it begins.
+	Pos Pos
+
+	src     *source
+	text    string // with the white space around it, as it is compiled
+	places  []Pos  // of each character of Source, and of its end
+	scope   scopeKind
+	refs    []reference
+	envs    []string // names of environment variables
+	program cel.Program
+	isConst bool // rests on no input, step or variable
+}
+
+// IsZero is true for no expression.
+func (e *Expr) IsZero() bool { return e.program == nil }
+
+// reference is a use of a step's outputs: of a field, or of all of them when field is empty.
+type reference struct {
+	step, field string
+	tested      bool // only has() asks for it
+}
+
+// compiler turns the text of expressions into programs. What steps answer with is not known here, so all names are dynamic;
+// Validate type-checks.
+type compiler struct {
+	*collector
+	envs map[scopeKind]*cel.Env
+}
+
+func newCompiler(c *collector) *compiler {
+	return &compiler{collector: c, envs: map[scopeKind]*cel.Env{}}
+}
+
+// celOptions are what every expression has: the standard library, the string functions and the bounds.
+func celOptions() []cel.EnvOption {
+	return []cel.EnvOption{
+		ext.Strings(ext.StringsVersion(4)),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserExpressionSizeLimit(maxExprLength),
+		cel.ExpressionNodeLimit(maxExprNodes),
+		cel.ParserRecursionLimit(maxExprDepth),
+		cel.RegexProgramSizeLimit(maxRegexSize),
+	}
+}
+
+func (k *compiler) env(scope scopeKind) (*cel.Env, error) {
+	if env, ok := k.envs[scope]; ok {
+		return env, nil
+	}
+	dynamic := cel.MapType(cel.StringType, cel.DynType)
+	options := append(celOptions(), cel.Variable("inputs", dynamic))
+	if scope == scopeSteps {
+		options = append(options, cel.Variable("steps", dynamic))
+	} else {
+		options = append(options, cel.Variable("env", cel.MapType(cel.StringType, cel.StringType)))
+	}
+	env, err := cel.NewEnv(options...)
+	if err == nil {
+		k.envs[scope] = env
+	}
+	return env, err
+}
+
+// compile returns the expression of a text whose characters stand at places, or nil after a diagnostic.
+func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
+	e := &Expr{Source: strings.TrimSpace(text), Pos: places[0], src: k.src, text: text, places: places, scope: scope}
+	whole := k.src.span(e.Pos.Line, e.Pos.Col, len(places)-1)
+	switch {
+	case e.Source == "":
+		k.add(whole, kindExpression, "the expression is empty")
+		return nil
+	case len(places)-1 > maxExprLength:
+		k.add(whole, kindLimit, "the expression has %d characters; at most %d are allowed", len(places)-1, maxExprLength)
+		return nil
+	}
+	env, err := k.env(scope)
+	if err != nil {
+		k.add(whole, kindExpression, "prepare the expression: %v", err)
+		return nil
+	}
+	// The text is compiled with its leading white space, so that offsets stay true.
+	checked, issues := env.Compile(text)
+	if issues.Err() != nil {
+		e.report(k.collector, issues)
+		return nil
+	}
+	e.program, err = env.Program(checked, cel.EvalOptions(cel.OptPartialEval), cel.CostLimit(maxExprCost))
+	if err != nil {
+		k.add(whole, kindExpression, "%s", celMessage(err.Error()))
+		return nil
+	}
+	if !e.collect(k.collector, checked.NativeRep()) {
+		return nil
+	}
+	return e
+}
+
+// report maps CEL's complaints to the file. Of several syntax errors only the first tells something.
+func (e *Expr) report(c *collector, issues *cel.Issues) {
+	for _, issue := range issues.Errors() {
+		at := e.span(offsetOf(e.text, issue.Location.Line(), issue.Location.Column()))
+		name, undeclared := undeclaredName(issue.Message)
+		switch {
+		case undeclared:
+			c.add(at, kindReference, "%s", e.undeclared(name))
+		case strings.HasPrefix(issue.Message, "Syntax error"):
+			c.add(at, kindExpression, "%s", celMessage(issue.Message))
+			return
+		default:
+			c.add(at, kindExpression, "%s", celMessage(issue.Message))
+		}
+	}
+}
+
+// undeclared says which names an expression may use.
+func (e *Expr) undeclared(name string) string {
+	switch {
+	case name == "env":
+		return "env can be used only under connections; make it an input"
+	case name == "steps":
+		return "steps cannot be used under connections, which are there before any step"
+	case e.scope == scopeConnections:
+		return fmt.Sprintf("unknown name %q%s", name, expected(name, "names here", []string{"env", "inputs"}))
+	default:
+		return fmt.Sprintf("unknown name %q%s", name, expected(name, "names here", []string{"inputs", "steps"}))
+	}
+}
+
+// span returns the place of the character at an offset of the text, as wide as the word there. CEL points at the dot before a
+// field: the field is meant.
+func (e *Expr) span(offset int) span {
+	last := len(e.places) - 1
+	offset = max(0, min(offset, last))
+	at := e.places[offset]
+	line := []rune(e.src.line(at.Line))
+	i := at.Col - 1
+	if i >= 0 && i+1 < len(line) && line[i] == '.' {
+		i++
+	}
+	end := i
+	for end < len(line) && (line[end] == '_' || unicode.IsLetter(line[end]) || unicode.IsDigit(line[end])) {
+		end++
+	}
+	return e.src.span(at.Line, i+1, end-i)
+}
+
+// offsetOf turns CEL's line and column (0-based) into an offset in characters.
+func offsetOf(text string, line, col int) int {
+	offset := 0
+	for i, l := range strings.Split(text, "\n") {
+		if i+1 >= line {
+			break
+		}
+		offset += len([]rune(l)) + 1
+	}
+	return offset + max(0, col)
+}
+
+// collect finds the steps and the environment variables that the expression uses. It is false after a diagnostic.
+func (e *Expr) collect(c *collector, a *ast.AST) bool {
+	w := refWalker{covered: map[int64]bool{}, whole: map[int64]string{}}
+	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(w.visit))
+	for id, step := range w.whole {
+		if !w.covered[id] {
+			w.refs = append(w.refs, reference{step: step})
+		}
+	}
+	ok := true
+	for _, bare := range w.bare {
+		if w.covered[bare] {
+			continue
+		}
+		loc := a.SourceInfo().GetStartLocation(bare)
+		c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "steps must be followed by a step: steps.ID.FIELD")
+		ok = false
+	}
+	e.refs, e.envs, e.isConst = w.refs, w.envs, !w.variable
+	slices.SortFunc(e.refs, func(a, b reference) int { return strings.Compare(a.step+"."+a.field, b.step+"."+b.field) })
+	return ok
+}
+
+// refWalker gathers references from an expression tree.
+type refWalker struct {
+	refs     []reference
+	envs     []string
+	covered  map[int64]bool   // ids of nodes that a larger reference takes in
+	whole    map[int64]string // steps.ID by node id
+	variable bool             // one of the names that an expression sees is used
+	bare     []int64          // nodes that are the name steps alone
+}
+
+func (w *refWalker) visit(e ast.Expr) {
+	w.variable = w.variable || isIdent(e, "inputs") || isIdent(e, "steps") || isIdent(e, "env")
+	if e.Kind() == ast.IdentKind && e.AsIdent() == "steps" {
+		w.bare = append(w.bare, e.ID())
+	}
+	if e.Kind() != ast.SelectKind {
+		return
+	}
+	sel := e.AsSelect()
+	operand := sel.Operand()
+	switch {
+	case isIdent(operand, "env"):
+		w.envs = append(w.envs, sel.FieldName())
+	case isIdent(operand, "steps"):
+		w.covered[operand.ID()] = true
+		w.whole[e.ID()] = sel.FieldName()
+	case operand.Kind() == ast.SelectKind && isIdent(operand.AsSelect().Operand(), "steps"):
+		w.covered[operand.ID()] = true
+		w.refs = append(w.refs, reference{step: operand.AsSelect().FieldName(), field: sel.FieldName(), tested: sel.IsTestOnly()})
+	}
+}
+
+func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }
+
+var (
+	undeclaredRE = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	overloadRE   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
+	fieldRE      = regexp.MustCompile(`^undefined field '([^']*)'`)
+)
+
+func undeclaredName(message string) (string, bool) {
+	m := undeclaredRE.FindStringSubmatch(message)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+// celMessage puts CEL's message into the words of this package.
+func celMessage(message string) string {
+	message, _, _ = strings.Cut(message, "\n")
+	message = strings.TrimPrefix(message, "Syntax error: ")
+	if m := overloadRE.FindStringSubmatch(message); m != nil {
+		name := m[1]
+		if op, ok := operators.FindReverse(name); ok && op != "" {
+			name = op
+		}
+		return fmt.Sprintf("%s cannot be applied to %s", name, m[2])
+	}
+	if before, _, long := strings.Cut(message, " expecting {"); long {
+		message = before
+	}
+	return strings.ReplaceAll(message, "'<EOF>'", "the end of the expression")
+}

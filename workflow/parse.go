@@ -1,0 +1,219 @@
+package workflow
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+const (
+	maxSteps   = 100
+	maxInputs  = 100
+	maxTimeout = 7 * 24 * time.Hour
+	maxWait    = time.Hour // the longest pause between two attempts
+)
+
+var workflowName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// Parse reads a workflow file and fills in the defaults. name stands in the diagnostics. The Workflow may be used only when
+// there are no diagnostics and Validate has none either; it is nil when the file could not be read at all.
+func Parse(name string, src []byte) (*Workflow, Diagnostics) {
+	text := src
+	if len(text) > maxBytes {
+		text = text[:0] // what is too large is not even split into lines
+	}
+	c := newCollector(newSource(name, string(text)))
+	root := readYAML(c, src)
+	if root == nil {
+		return nil, c.sorted()
+	}
+	d := &decoder{collector: c, exprs: newCompiler(c)}
+	w := d.workflow(root)
+	if w != nil {
+		w.File, w.Source, w.src = name, src, c.src
+	}
+	return w, c.sorted()
+}
+
+// Check parses and validates in one go, so that all that is wrong is told at once. The Workflow is nil unless all is well.
+func Check(name string, src []byte, s Schemas) (*Workflow, Diagnostics) {
+	w, diags := Parse(name, src)
+	if w != nil {
+		diags = inOrder(append(diags, w.Validate(s)...))
+	}
+	if len(diags) > 0 {
+		return nil, diags
+	}
+	return w, nil
+}
+
+func (d *decoder) workflow(root ast.Node) *Workflow {
+	top := d.object(root, "the workflow", []string{"apiVersion", "kind", "metadata", "spec"})
+	if top == nil {
+		return nil
+	}
+	d.require(top, "apiVersion", "kind", "metadata", "spec")
+	d.version(top, "apiVersion", APIVersion)
+	d.version(top, "kind", Kind)
+	w := &Workflow{Defaults: builtinDefaults(), specs: top.at}
+	if node := top.node("metadata"); node != nil {
+		w.Name = d.metadata(node)
+	}
+	node := top.node("spec")
+	if node == nil {
+		return nil
+	}
+	w.specs = top.spans["spec"]
+	spec := d.object(node, "spec", []string{"description", "inputs", "connections", "defaults", "steps"})
+	if spec == nil {
+		return nil
+	}
+	if node := spec.node("description"); node != nil {
+		w.Description, _ = d.text(node, "description")
+	}
+	if node := spec.node("inputs"); node != nil {
+		w.Inputs = d.inputs(node)
+	}
+	if node := spec.node("connections"); node != nil {
+		w.Connections = d.connections(node)
+	}
+	if node := spec.node("defaults"); node != nil {
+		w.Defaults = d.defaults(node, w.Defaults)
+	}
+	if d.require(spec, "steps") {
+		w.Steps = d.steps(spec.node("steps"), w.Defaults)
+	}
+	return w
+}
+
+// version holds apiVersion or kind against the one value that this version of tkgfix reads.
+func (d *decoder) version(top *object, key, want string) {
+	node := top.node(key)
+	if node == nil {
+		return
+	}
+	if got, ok := d.text(node, key); ok && got != want {
+		d.add(nodeSpan(d.src, node), kindVersion, "%s %q is not known; accepted: %s", key, got, want)
+	}
+}
+
+func (d *decoder) metadata(node ast.Node) string {
+	o := d.object(node, "metadata", []string{"name"})
+	if o == nil || !d.require(o, "name") {
+		return ""
+	}
+	name, ok := d.text(o.node("name"), "metadata.name")
+	if ok && !workflowName.MatchString(name) {
+		d.add(nodeSpan(d.src, o.node("name")), kindName, "metadata.name %q is malformed; use a-z, 0-9 and -, 63 characters at most", name)
+	}
+	return name
+}
+
+func (d *decoder) defaults(node ast.Node, base Defaults) Defaults {
+	o := d.object(node, "defaults", []string{"timeout", "retry"})
+	if node := o.node("timeout"); node != nil {
+		base.Timeout = d.duration(node, "timeout", maxTimeout)
+	}
+	if node := o.node("retry"); node != nil {
+		base.Retry = d.retry(node, base.Retry)
+	}
+	return base
+}
+
+// retry reads a retry mapping over the values that hold without it.
+func (d *decoder) retry(node ast.Node, r Retry) Retry {
+	o := d.object(node, "retry", []string{"attempts", "backoff", "initial", "max", "jitter"})
+	if node := o.node("attempts"); node != nil {
+		r.Attempts = d.integer(node, "attempts", 1, 100)
+	}
+	if node := o.node("backoff"); node != nil {
+		r.Backoff = d.oneOf(node, "backoff", "constant", "exponential")
+	}
+	if node := o.node("initial"); node != nil {
+		r.Initial = d.duration(node, "initial", maxWait)
+	}
+	if node := o.node("max"); node != nil {
+		r.Max = d.duration(node, "max", maxWait)
+	}
+	if node := o.node("jitter"); node != nil {
+		r.Jitter = d.percent(node, "jitter")
+	}
+	if o != nil && r.Initial > r.Max && r.Max > 0 {
+		d.add(o.at, kindValue, "initial (%s) is longer than max (%s)", r.Initial, r.Max)
+	}
+	return r
+}
+
+func (d *decoder) percent(node ast.Node, what string) int {
+	s, ok := d.text(node, what)
+	if !ok {
+		return 0
+	}
+	n := 0
+	digits, isPercent := strings.CutSuffix(s, "%")
+	for _, r := range digits {
+		if r < '0' || r > '9' || n > 100 {
+			n = 101
+			break
+		}
+		n = 10*n + int(r-'0')
+	}
+	if !isPercent || digits == "" || n > 100 {
+		d.add(nodeSpan(d.src, node), kindValue, "%s must be a percentage from 0%% to 100%%, such as 10%%", what)
+		return 0
+	}
+	return n
+}
+
+// connections reads where things are.
+func (d *decoder) connections(node ast.Node) Connections {
+	var c Connections
+	o := d.object(node, "connections", []string{"supervisor", "nodes"})
+	if node := o.node("supervisor"); node != nil {
+		c.Supervisor = d.supervisor(node)
+	}
+	if node := o.node("nodes"); node != nil {
+		c.Nodes = d.nodes(node)
+	}
+	return c
+}
+
+func (d *decoder) supervisor(node ast.Node) *SupervisorSpec {
+	o := d.object(node, "supervisor", []string{"kubeconfig", "context"})
+	return &SupervisorSpec{
+		Kubeconfig: d.optional(o.node("kubeconfig"), "kubeconfig", scopeConnections),
+		Context:    d.optional(o.node("context"), "context", scopeConnections),
+	}
+}
+
+func (d *decoder) nodes(node ast.Node) *NodesSpec {
+	o := d.object(node, "nodes", []string{"via", "user", "port", "knownHosts", "hostKeys"})
+	n := &NodesSpec{
+		Via: "ssh", Port: 22, HostKeys: "accept-new",
+		User:       d.optional(o.node("user"), "user", scopeConnections),
+		KnownHosts: d.optional(o.node("knownHosts"), "knownHosts", scopeConnections),
+	}
+	if n.User == nil {
+		n.User = &Template{Text: "vmware-system-user", parts: []part{{text: "vmware-system-user"}}}
+	}
+	if node := o.node("via"); node != nil {
+		n.Via = d.oneOf(node, "via", "ssh")
+	}
+	if node := o.node("port"); node != nil {
+		n.Port = d.integer(node, "port", 1, 65535)
+	}
+	if node := o.node("hostKeys"); node != nil {
+		n.HostKeys = d.oneOf(node, "hostKeys", "accept-new", "strict")
+	}
+	return n
+}
+
+// optional reads a template that may be left out.
+func (d *decoder) optional(node ast.Node, what string, scope scopeKind) *Template {
+	if node == nil {
+		return nil
+	}
+	return d.template(node, what, scope)
+}
