@@ -1,0 +1,186 @@
+// Package encoding is the step check-encoding: it takes every stored CA apart, layer by layer, and says whether the nodes can
+// use it, with the corrected value when they cannot.
+//
+// The judgement is pure (judge.go); this file only reads TkgServiceConfiguration and the cluster.
+package encoding
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tkgfix/tkgfix/internal/inputfile"
+	"github.com/tkgfix/tkgfix/internal/kube"
+	"github.com/tkgfix/tkgfix/internal/tkg"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/sdk"
+)
+
+// Name is the word for uses:.
+const Name = "check-encoding"
+
+const (
+	serviceKind = "TkgServiceConfiguration"
+	servicePath = "spec.trust.additionalTrustedCAs"
+	clusterPath = "spec.settings.network.trust.additionalTrustedCAs"
+)
+
+type step struct{}
+
+var _ plugins.Step = step{}
+
+// New returns the step. It needs nothing of env.
+func New(sdk.Env) plugins.Step { return step{} }
+
+// Describe says what the step is.
+func (step) Describe() plugins.Description {
+	return plugins.Description{
+		Name:        Name,
+		Version:     "0.1.0",
+		Summary:     "Decodes each stored CA layer by layer and says whether the nodes can use it.",
+		Effect:      plugins.Read,
+		Input:       json.RawMessage(inputSchema),
+		Output:      json.RawMessage(outputSchema),
+		Connections: []string{plugins.ConnSupervisor},
+	}
+}
+
+// Plan reads the trust lists and judges them. A TkgServiceConfiguration that may not be read is a warning. It blocks on the Supervisor.
+func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
+	var none plugins.PlanResponse
+	in, err := sdk.Input[input](req.Input)
+	if err != nil {
+		return none, err
+	}
+	ref, err := tkg.ParseRef(in.Cluster)
+	if err != nil {
+		return none, err
+	}
+	candidate := candidateFile{path: in.CA}
+	if in.CA != "" {
+		if candidate.data, err = inputfile.Read(in.CA); err != nil {
+			return none, fmt.Errorf("CA file: %w", err)
+		}
+	}
+	if req.Connections.Supervisor == nil {
+		return none, errors.New("no connection to the Supervisor was given")
+	}
+	client, err := kube.New(*req.Connections.Supervisor)
+	if err != nil {
+		return none, err
+	}
+	lists, notes, err := read(ctx, client, ref)
+	if err != nil {
+		return none, err
+	}
+	return respond(judge(lists, candidate), notes)
+}
+
+// Apply does nothing: the step only reads.
+func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
+	return plugins.ApplyResponse{}, errors.New(Name + " only reads and has nothing to apply")
+}
+
+// read returns the trust lists, that of the Supervisor first, and warnings about what could not be read.
+func read(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]list, []string, error) {
+	owner, err := tkg.FindOwner(ctx, c, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := tkg.ClusterTrust(owner.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	cluster := list{where: owner.Kind + " " + ref.String(), path: clusterPath, entries: own}
+	service, warning, err := readService(ctx, c)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case warning != "":
+		return []list{cluster}, []string{warning}, nil
+	}
+	return []list{service, cluster}, nil, nil
+}
+
+func readService(ctx context.Context, c *kube.Client) (list, string, error) {
+	var none list
+	kind, err := c.Resource(ctx, tkg.RunGroup, serviceKind)
+	if errors.Is(err, kube.ErrNotServed) {
+		return none, "the Supervisor serves no TkgServiceConfiguration: only the cluster's own trust is judged", nil
+	}
+	if err != nil {
+		return none, "", err
+	}
+	obj, err := c.Get(ctx, kind, "", tkg.ServiceConfigurationName)
+	switch {
+	case apierrors.IsForbidden(err):
+		return none, "you may not read TkgServiceConfiguration, which needs the rights of a vSphere administrator: only the cluster's own trust is judged", nil
+	case apierrors.IsNotFound(err):
+		return none, "there is no TkgServiceConfiguration " + tkg.ServiceConfigurationName + ": only the cluster's own trust is judged", nil
+	case err != nil:
+		return none, "", err
+	}
+	entries, err := tkg.ServiceTrust(obj)
+	if err != nil {
+		return none, "", err
+	}
+	return list{where: serviceKind + " " + tkg.ServiceConfigurationName, path: servicePath, entries: entries}, "", nil
+}
+
+func respond(out output, warnings []string) (plugins.PlanResponse, error) {
+	resp := plugins.PlanResponse{Summary: summary(out), Warnings: warnings}
+	for _, e := range out.Entries {
+		resp.Evidence = append(resp.Evidence, evidenceOf(e))
+		if e.Problem != "" {
+			resp.Warnings = append(resp.Warnings, fmt.Sprintf("%s, entry %q: %s", e.Where, e.Name, e.Problem))
+		}
+	}
+	if c := out.Candidate; c.Given {
+		resp.Evidence = append(resp.Evidence, candidateEvidence(c))
+	}
+	var err error
+	resp.Outputs, err = sdk.Output(out)
+	return resp, err
+}
+
+func evidenceOf(e entry) plugins.Evidence {
+	out := plugins.Evidence{
+		Subject: e.Where + ", entry " + e.Name, Check: "encoding", Verdict: plugins.OK,
+		Text: fmt.Sprintf("base64 layers: %d, wanted: %d", e.Layers, e.WantLayers),
+	}
+	if !e.OK {
+		out.Verdict = plugins.Bad
+		out.Text += "\n" + e.Problem
+	}
+	out.Text += certificateLines(e.Subjects, e.Fingerprints)
+	return out
+}
+
+func candidateEvidence(c candidateOutput) plugins.Evidence {
+	out := plugins.Evidence{Subject: "the given CA file", Check: "candidate", Verdict: plugins.OK, Text: "configured as: none"}
+	switch {
+	case !c.OK:
+		out.Verdict, out.Text = plugins.Bad, c.Problem
+	case c.ConfiguredAs != "":
+		out.Text = "configured as: " + c.ConfiguredAs
+	}
+	out.Text += certificateLines(c.Subjects, c.Fingerprints)
+	return out
+}
+
+// certificateLines shows twenty certificates at most: an entry may hold a whole system bundle.
+func certificateLines(subjects, fingerprints []string) string {
+	var b strings.Builder
+	for i := range subjects {
+		if i == 20 {
+			fmt.Fprintf(&b, "\nand %d more", len(subjects)-i)
+			break
+		}
+		fmt.Fprintf(&b, "\n%s (sha256 %s)", subjects[i], fingerprints[i])
+	}
+	return b.String()
+}
