@@ -53,7 +53,7 @@ type Failure struct {
 	Reason string
 	// Class is one of the constants of this package.
 	Class string
-	// Message is the whole message, bounded and printable.
+	// Message is the whole message, bounded and printable, without the credentials that a URL may hold.
 	Message string
 	// Candidate is the name of the CA that has the right name and the wrong key, when Go says so.
 	Candidate string
@@ -72,8 +72,8 @@ var (
 // ParseMessage reads the message of a waiting container or of an Event. image is what the container asks for; when it is empty
 // the message is searched for it.
 func ParseMessage(image, message string) Failure {
-	text := strings.ReplaceAll(printable(message, maxMessage), `\"`, `"`)
-	out := Failure{Image: printable(image, maxName), Message: printable(message, maxMessage)}
+	text := scrub(strings.ReplaceAll(printable(message, maxMessage), `\"`, `"`))
+	out := Failure{Image: printable(image, maxName), Message: text}
 	if m := asked.FindStringSubmatch(text); m != nil && out.Image == "" {
 		out.Image = printable(m[1], maxName)
 	}
@@ -127,6 +127,17 @@ func registryOf(image string) string {
 		return host
 	}
 	return "registry-1.docker.io"
+}
+
+var (
+	userinfo = regexp.MustCompile(`(https?://)[^/@\s"?]*@`)
+	query    = regexp.MustCompile(`(https?://[^\s"?]*\?)[^\s"]+`)
+)
+
+// scrub takes what may be a credential out of URLs: a user with a password, and the query, which in a redirect to a store of
+// blobs holds a signature.
+func scrub(s string) string {
+	return query.ReplaceAllString(userinfo.ReplaceAllString(s, "${1}"), "${1}[REDACTED]")
 }
 
 // printable returns s bounded to n bytes, with a space for each character that is not to be printed.

@@ -120,6 +120,17 @@ func TestParseMessage(t *testing.T) {
 	}
 }
 
+func TestNoCredential(t *testing.T) {
+	t.Parallel()
+	got := pull.ParseMessage(image, `failed: Get "https://user:hunter2@reg.lab/v2/": then Get "https://blobs.lab/x?X-Amz-Signature=hunter2": EOF, at https://u:hunter2@proxy.lab?k=hunter2`)
+	if strings.Contains(got.Message+got.Reason, "hunter2") {
+		t.Errorf("a credential is in %+v", got)
+	}
+	if got.Registry != "blobs.lab" {
+		t.Errorf("Registry: want blobs.lab, got %q", got.Registry)
+	}
+}
+
 func TestClass(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{
