@@ -1,0 +1,131 @@
+package probe
+
+import (
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/certs"
+)
+
+const inputSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["cluster", "registry"],
+  "properties": {
+    "cluster": {"type": "string", "description": "namespace/name of the cluster"},
+    "registry": {"type": "string", "description": "host[:port] to shake hands with"},
+    "ca": {"type": "string", "default": "", "description": "absolute path of a CA's PEM file to try beside what the nodes trust; none if empty"}
+  }
+}`
+
+const outputSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["registry", "trusted", "candidateWorks", "class", "missing", "nodes"],
+  "properties": {
+    "registry": {"type": "string", "description": "the registry, as given"},
+    "trusted": {"type": "boolean", "description": "whether each worker trusts what the registry presents"},
+    "candidateWorks": {"type": "boolean", "description": "whether each worker would with the candidate CA added; false without a candidate"},
+    "class": {"type": "string", "description": "why most workers do not trust it: ok, untrusted-root, missing-intermediate, same-name-other-key, expired, name-mismatch, dns, refused, ..."},
+    "missing": {"type": "string", "description": "the certificate that would complete the chain; empty if none would"},
+    "nodes": {
+      "type": "array",
+      "description": "the workers, by name",
+      "items": {
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "address", "ok", "class", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
+        "properties": {
+          "name": {"type": "string", "description": "name of the node"},
+          "address": {"type": "string", "description": "IP address of the node"},
+          "ok": {"type": "boolean", "description": "whether the node trusts what the registry presents to it, by Go's rules and with its own roots"},
+          "class": {"type": "string", "description": "why not; ok if it does"},
+          "error": {"type": "string", "description": "the error as containerd words it; empty if it does"},
+          "chain": {
+            "type": "array",
+            "description": "what the registry presents to this node, its own certificate first",
+            "items": {
+              "type": "object",
+              "additionalProperties": false,
+              "required": ["subject", "issuer", "fingerprint", "notAfter", "isCA"],
+              "properties": {
+                "subject": {"type": "string", "description": "whose certificate it is"},
+                "issuer": {"type": "string", "description": "who signed it"},
+                "fingerprint": {"type": "string", "description": "SHA-256 of the certificate, hex"},
+                "notAfter": {"type": "string", "description": "when it ends, RFC 3339"},
+                "isCA": {"type": "boolean", "description": "whether it may sign others"}
+              }
+            }
+          },
+          "candidateOk": {"type": "boolean", "description": "whether the node would with the candidate CA added; false without a candidate"},
+          "candidateError": {"type": "string", "description": "the error that stays with the candidate added"},
+          "missing": {"type": "string", "description": "the certificate that would complete the chain, with the candidate if there is one; empty if none would"},
+          "openssl": {
+            "type": "object",
+            "description": "what the node's own openssl s_client says; it has other rules and decides nothing",
+            "additionalProperties": false,
+            "required": ["available", "code", "text"],
+            "properties": {
+              "available": {"type": "boolean", "description": "whether the node has an openssl that answered"},
+              "code": {"type": "integer", "description": "number of its Verify return code; -1 if there was no handshake"},
+              "text": {"type": "string", "description": "what it says beside the number"}
+            }
+          },
+          "note": {"type": "string", "description": "what may make a pull differ from this handshake: a proxy, a hosts.toml, a stale containerd, the clock"}
+        }
+      }
+    }
+  }
+}`
+
+type input struct {
+	Cluster  string `json:"cluster"`
+	Registry string `json:"registry"`
+	CA       string `json:"ca"`
+}
+
+type output struct {
+	Registry       string   `json:"registry"`
+	Trusted        bool     `json:"trusted"`
+	CandidateWorks bool     `json:"candidateWorks"`
+	Class          string   `json:"class"`
+	Missing        string   `json:"missing"`
+	Nodes          []result `json:"nodes"`
+}
+
+// result is what one worker would say.
+type result struct {
+	Name           string  `json:"name"`
+	Address        string  `json:"address"`
+	OK             bool    `json:"ok"`
+	Class          string  `json:"class"`
+	Error          string  `json:"error"`
+	Chain          []link  `json:"chain"`
+	CandidateOK    bool    `json:"candidateOk"`
+	CandidateError string  `json:"candidateError"`
+	Missing        string  `json:"missing"`
+	OpenSSL        openssl `json:"openssl"`
+	Note           string  `json:"note"`
+}
+
+type link struct {
+	Subject     string `json:"subject"`
+	Issuer      string `json:"issuer"`
+	Fingerprint string `json:"fingerprint"`
+	NotAfter    string `json:"notAfter"`
+	IsCA        bool   `json:"isCA"`
+}
+
+type openssl struct {
+	Available bool   `json:"available"`
+	Code      int    `json:"code"`
+	Text      string `json:"text"`
+}
+
+func linkOf(c certs.CertInfo) link {
+	return link{
+		Subject: c.Subject, Issuer: c.Issuer, Fingerprint: c.Fingerprint,
+		NotAfter: c.NotAfter.UTC().Format(time.RFC3339), IsCA: c.IsCA,
+	}
+}
