@@ -1,0 +1,5 @@
+package pluginhost_test
+
+import "syscall"
+
+func group() int { return syscall.Getpgrp() }
