@@ -1,0 +1,146 @@
+// Package nodecert is the step verify-node-cert: what each worker really holds of the CAs that TkgServiceConfiguration and the
+// cluster's own trust declare.
+//
+// A file on a node is what is configured made effective: missing, encoded once too often, of another key, not taken by Go, or
+// younger than the containerd that should know it (tkg-facts.md §2, §11.13).
+package nodecert
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/tkgfix/tkgfix/internal/inputfile"
+	"github.com/tkgfix/tkgfix/internal/kube"
+	"github.com/tkgfix/tkgfix/internal/node"
+	"github.com/tkgfix/tkgfix/internal/nodelook"
+	"github.com/tkgfix/tkgfix/internal/tkg"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/sdk"
+)
+
+// Name is the word for uses:.
+const Name = "verify-node-cert"
+
+type step struct{ env sdk.Env }
+
+var _ plugins.Step = step{}
+
+// New returns the step.
+func New(env sdk.Env) plugins.Step { return step{env: env.Complete()} }
+
+// Describe says what the step is.
+func (step) Describe() plugins.Description {
+	return plugins.Description{
+		Name:        Name,
+		Version:     "0.1.0",
+		Summary:     "Looks on each worker for the CAs that are declared, and for the candidate.",
+		Effect:      plugins.Read,
+		Input:       json.RawMessage(inputSchema),
+		Output:      json.RawMessage(outputSchema),
+		Connections: []string{plugins.ConnSupervisor, plugins.ConnNodes},
+	}
+}
+
+// Plan looks at all workers. A worker that cannot be looked at is an error.
+func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
+	var none plugins.PlanResponse
+	in, ref, candidate, err := parse(req.Input)
+	if err != nil {
+		return none, err
+	}
+	if req.Connections.Supervisor == nil || req.Connections.Nodes == nil {
+		return none, errors.New("no connection to the Supervisor and the nodes was given")
+	}
+	c, err := kube.New(*req.Connections.Supervisor)
+	if err != nil {
+		return none, err
+	}
+	wanted, warnings, err := declared(ctx, c, ref)
+	if err != nil {
+		return none, err
+	}
+	workers, err := nodelook.FindWorkers(ctx, c, *req.Connections.Nodes, ref)
+	if err != nil {
+		return none, err
+	}
+	looks, err := s.look(ctx, workers)
+	if err != nil {
+		return none, err
+	}
+	out, evidence := conclude(workers.Nodes, looks, wanted, candidate)
+	raw, err := sdk.Output(out)
+	if err != nil {
+		return none, err
+	}
+	return plugins.PlanResponse{Outputs: raw, Evidence: evidence, Warnings: warnings, Summary: summary(out, len(wanted), in.CA != "")}, nil
+}
+
+// Apply is never called: the step only reads.
+func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
+	return plugins.ApplyResponse{}, errors.New("verify-node-cert changes nothing and is not applied")
+}
+
+func parse(raw json.RawMessage) (input, tkg.Ref, []*x509.Certificate, error) {
+	in, err := sdk.Input[input](raw)
+	if err != nil {
+		return in, tkg.Ref{}, nil, err
+	}
+	ref, err := tkg.ParseRef(in.Cluster)
+	if err != nil || in.CA == "" {
+		return in, ref, nil, err
+	}
+	candidate, err := inputfile.Candidate(in.CA)
+	return in, ref, candidate, err
+}
+
+func (s step) look(ctx context.Context, workers nodelook.Workers) ([]nodelook.Look, error) {
+	out := make([]nodelook.Look, len(workers.Nodes))
+	err := workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
+		look, err := nodelook.Take(ctx, conn, nodelook.LookRequest{Now: s.env.Now})
+		out[i] = look
+		return err
+	})
+	return out, err
+}
+
+// declared reads what nodes of the cluster should hold: the cluster's own trust and that of TkgServiceConfiguration, which not
+// everybody may read (tkg-facts.md §5).
+func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, []string, error) {
+	owner, err := tkg.FindOwner(ctx, c, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := tkg.ClusterTrust(owner.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	service, err := serviceTrust(ctx, c)
+	if apierrors.IsForbidden(err) {
+		warning := fmt.Sprintf("TkgServiceConfiguration may not be read with this login: only the cluster's own trust was compared (%v)", err)
+		return declarations(own, nil), []string{warning}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return declarations(own, service), nil, nil
+}
+
+func serviceTrust(ctx context.Context, c *kube.Client) ([]tkg.TrustEntry, error) {
+	r, err := c.Resource(ctx, tkg.RunGroup, "TkgServiceConfiguration")
+	if err != nil {
+		return nil, err
+	}
+	obj, err := c.Get(ctx, r, "", tkg.ServiceConfigurationName)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tkg.ServiceTrust(obj)
+}
