@@ -52,20 +52,22 @@ func Do(ctx context.Context, p Policy, tell func(Try) error, f func(context.Cont
 	number := p.Used
 	backoff := p.backoff()
 	err := retry.Do(ctx, retry.BackoffFunc(func() (time.Duration, bool) {
-		next, stop := p.Poll, p.Poll <= 0
+		try := Try{Err: last, Next: p.Poll}
+		stop := p.Poll <= 0
 		if plugins.KindOf(last) != plugins.KindNotYet {
 			number++
-			next, stop = backoff.Next()
+			try.Number = number
+			try.Next, stop = backoff.Next()
 			stop = stop || number >= p.Attempts
 		}
 		if stop {
 			return 0, true
 		}
-		if err := tell(Try{Number: number, Err: last, Next: next}); err != nil {
+		if err := tell(try); err != nil {
 			last = err
 			return 0, true
 		}
-		return next, false
+		return try.Next, false
 	}), func(ctx context.Context) error {
 		err := f(ctx)
 		if err != nil && ctx.Err() == nil || last == nil {

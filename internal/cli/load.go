@@ -135,8 +135,12 @@ func connections(c *cli.Context, w *workflow.Workflow, values map[string]any) (p
 	return out, nil
 }
 
-// kubeconfig returns the absolute path of a kubeconfig; an empty one means kubectl's default.
+// kubeconfig returns the absolute path of a kubeconfig; for an empty one kubectl's rule holds: $KUBECONFIG, then
+// ~/.kube/config.
 func kubeconfig(path string) (string, error) {
+	if path == "" {
+		path = os.Getenv("KUBECONFIG")
+	}
 	if path == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {

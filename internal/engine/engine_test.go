@@ -37,7 +37,7 @@ kind: Workflow
 metadata: {name: lamp}
 spec:
   defaults:
-    retry: {attempts: 3, backoff: constant, initial: 1ms, max: 1ms, jitter: 0}
+    retry: {attempts: 3, backoff: constant, initial: 1ms, max: 1ms, jitter: 0%}
   steps:
     - id: look
       uses: look
