@@ -134,3 +134,9 @@ func verify(ctx context.Context, fetcher remotes.Fetcher, desc ocispec.Descripto
 	}
 	return size, nil
 }
+
+// Pull pulls an image on the node without a pod, by the same handshake and with the same text of error.
+func Pull(ctx context.Context, node Node, image string) (Image, error) {
+	r := &runtime{node: node, images: map[string]Image{}}
+	return r.pull(ctx, image)
+}

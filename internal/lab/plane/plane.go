@@ -156,6 +156,7 @@ func (p *Plane) Config(user string) (*rest.Config, error) {
 		return nil, fmt.Errorf("reading the kubeconfig of %s: %w", user, err)
 	}
 	config.QPS, config.Burst = 200, 400
+	config.WarningHandler = rest.NoWarnings{} // finalizers have the names that they have in the field
 	config.UserAgent = user
 	return config, nil
 }

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tkgfix/tkgfix/internal/lab"
+	"github.com/tkgfix/tkgfix/internal/lab/vm"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// kubeEnv names the Kubernetes binary when --kube does not.
+const kubeEnv = "TKGFIX_KUBE"
+
+// run carries out the command line and returns the exit code.
+func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
+	app := &cli.App{
+		Name:      "tkgfix-lab",
+		Usage:     "a TKG Supervisor with two clusters on this machine, to rehearse on",
+		Writer:    stdout,
+		ErrWriter: stderr,
+		Commands:  []*cli.Command{upCommand(stdout, stderr), downCommand(stderr), statusCommand(stdout), daemonCommand(stderr), enterCommand()},
+		// Errors are printed below, once and with their hints; the library must not exit.
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
+	err := app.RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "error: %v\n", err)
+	if hint := plugins.HintOf(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	if errors.Is(err, context.Canceled) {
+		return 130
+	}
+	return 1
+}
+
+func dirFlag() cli.Flag {
+	return &cli.StringFlag{Name: "dir", Usage: "the laboratory's `FOLDER`", Required: true}
+}
+
+func scenarioFlag() cli.Flag {
+	return &cli.StringFlag{Name: "scenario", Value: lab.MissingCA, Usage: "which fault to plant: " + strings.Join(lab.Scenarios(), ", ")}
+}
+
+func kubeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "kube", EnvVars: []string{kubeEnv}, Usage: "the Kubernetes binary, a `FILE` that hack/kube/build.sh builds"}
+}
+
+func upCommand(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "up",
+		Usage: "start a laboratory and return when it is ready",
+		Flags: []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag()},
+		Action: func(c *cli.Context) error {
+			dir, err := filepath.Abs(c.String("dir"))
+			if err != nil {
+				return err
+			}
+			kube, err := filepath.Abs(c.String("kube"))
+			if c.String("kube") == "" || err != nil {
+				return plugins.Hint(errors.New("which Kubernetes binary to run is not given"), "tkgfix-lab up --dir %s --kube \"$(hack/kube/build.sh)\"", dir)
+			}
+			program, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			state, err := lab.Up(c.Context, lab.UpOptions{Dir: dir, Scenario: c.String("scenario"), Kube: kube, Program: program, Progress: stderr})
+			if err != nil {
+				return err
+			}
+			printNext(stdout, dir, state)
+			return nil
+		},
+	}
+}
+
+// printNext says what can be done with a laboratory that is up.
+func printNext(out io.Writer, dir string, state lab.State) {
+	fmt.Fprintf(out, "laboratory %s is up (scenario %s)\n\n", dir, state.Scenario)
+	fmt.Fprintf(out, "  export KUBECONFIG=%s\n", filepath.Join(dir, "kubeconfig", "platform.yaml"))
+	fmt.Fprintf(out, "  tkgfix run examples/workflows/documented-fix.yaml \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s\n\n",
+		state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"))
+	fmt.Fprintf(out, "  tkgfix-lab down --dir %s\n", dir)
+}
+
+func downCommand(stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "down",
+		Usage: "end a laboratory and remove all it made",
+		Flags: []cli.Flag{dirFlag()},
+		Action: func(c *cli.Context) error {
+			dir, err := filepath.Abs(c.String("dir"))
+			if err != nil {
+				return err
+			}
+			if err := lab.Down(c.Context, dir); err != nil {
+				return err
+			}
+			fmt.Fprintf(stderr, "no laboratory is left in %s\n", dir)
+			return nil
+		},
+	}
+}
+
+func statusCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "say what laboratory there is",
+		Flags: []cli.Flag{dirFlag(), &cli.StringFlag{Name: "output", Value: "text", Usage: "text or json"}},
+		Action: func(c *cli.Context) error {
+			dir, err := filepath.Abs(c.String("dir"))
+			if err != nil {
+				return err
+			}
+			state, err := lab.Status(dir)
+			if errors.Is(err, lab.ErrNone) {
+				return plugins.Hint(fmt.Errorf("%s: %w", dir, err), "tkgfix-lab up --dir %s", dir)
+			}
+			if err != nil {
+				return err
+			}
+			switch c.String("output") {
+			case "json":
+				encoder := json.NewEncoder(stdout)
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(state)
+			case "text":
+				printStatus(stdout, state)
+				return nil
+			default:
+				return fmt.Errorf("no output %q, there are: text, json", c.String("output"))
+			}
+		},
+	}
+}
+
+func printStatus(out io.Writer, state lab.State) {
+	fmt.Fprintf(out, "%s, scenario %s, process %d\n", state.Phase, state.Scenario, state.PID)
+	fmt.Fprintf(out, "Supervisor  %s\nregistry    %s (%s)\n", state.Supervisor, state.Registry, state.RegistryAddress)
+	for _, c := range state.Clusters {
+		fmt.Fprintf(out, "%s/%s  %s\n", c.Namespace, c.Name, c.Endpoint)
+		for _, n := range c.Nodes {
+			fmt.Fprintf(out, "  %-28s %s:%d\n", n.Name, n.Address, state.SSHPort)
+		}
+	}
+}
+
+func daemonCommand(stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:   lab.DaemonCommand,
+		Hidden: true,
+		Flags:  []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), &cli.BoolFlag{Name: "made-dir"}},
+		Action: func(c *cli.Context) error {
+			program, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			progress := os.NewFile(lab.ProgressFD, "progress")
+			defer progress.Close()
+			return lab.Daemon(c.Context, lab.DaemonOptions{
+				Dir: c.String("dir"), Scenario: c.String("scenario"), Kube: c.String("kube"), MadeDir: c.Bool("made-dir"),
+				Helper: program, Progress: progress, Log: slog.New(slog.NewTextHandler(stderr, nil)), Now: time.Now,
+			})
+		},
+	}
+}
+
+func enterCommand() *cli.Command {
+	return &cli.Command{
+		Name:   vm.EnterCommand,
+		Hidden: true,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "root"}, &cli.StringFlag{Name: "name"}, &cli.BoolFlag{Name: "sftp"}},
+		Action: func(c *cli.Context) error {
+			return vm.Enter(c.String("root"), c.String("name"), c.Args().First(), c.Bool("sftp"))
+		},
+	}
+}

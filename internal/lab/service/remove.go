@@ -1,0 +1,161 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Reasons of the condition Deleting, in the order of a deletion (tkg-facts.md §4).
+const (
+	waitingForWorkers        = "WaitingForWorkersDeletion"
+	waitingForControlPlane   = "WaitingForControlPlaneDeletion"
+	waitingForInfrastructure = "WaitingForInfrastructureDeletion"
+)
+
+// remove takes a cluster down by one step and says whether all of it is gone: workers, control plane, infrastructure, then the Cluster,
+// whose Secrets the garbage collector takes with it, then the TanzuKubernetesCluster itself (tkg-facts.md §4).
+func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unstructured) (bool, error) {
+	capi, err := s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name)
+	if err != nil {
+		return false, err
+	}
+	if capi == nil || !ownedBy(capi, tkc) {
+		return s.removeRest(ctx, c, tkc)
+	}
+	if capi.GetDeletionTimestamp() == nil {
+		if err := s.delete(ctx, s.kinds.clusters, capi); err != nil {
+			return false, err
+		}
+		return false, s.removing(ctx, c, tkc, capi, waitingForWorkers, "")
+	}
+	for _, controlPlane := range []bool{false, true} {
+		left, err := s.removeMachines(ctx, c, controlPlane)
+		if err != nil {
+			return false, err
+		}
+		if len(left) > 0 {
+			reason := waitingForWorkers
+			if controlPlane {
+				reason = waitingForControlPlane
+			}
+			return false, s.removing(ctx, c, tkc, capi, reason, "* Machines: "+strings.Join(left, ", "))
+		}
+	}
+	lb, err := s.find(ctx, s.kinds.services, c.ref.Namespace, c.ref.Name)
+	if err != nil {
+		return false, err
+	}
+	if lb != nil {
+		if err := s.removing(ctx, c, tkc, capi, waitingForInfrastructure, "* VirtualMachineService: "+c.ref.Name); err != nil {
+			return false, err
+		}
+		return false, s.removeInfrastructure(ctx, c, lb)
+	}
+	return false, s.finalizer(ctx, s.kinds.clusters, capi, clusterFinalizer, false)
+}
+
+// removing reports how far the deletion is.
+func (s *Service) removing(ctx context.Context, c *cluster, tkc, capi *unstructured.Unstructured, reason, message string) error {
+	err := s.edit(ctx, s.kinds.clusters, capi, true, func(u *unstructured.Unstructured) {
+		set(u, "Deleting", "status", "phase")
+		setConditions(u, s.host.Now(), clusterConditions(false, reason, message)...)
+	})
+	if err != nil {
+		return err
+	}
+	return s.report(ctx, tkc, c, "deleting", tkcConditions(false, false, "Deleting", reason))
+}
+
+// removeMachines deletes the machines of one kind and returns the names of those that are still there. A machine is first asked to go;
+// at the next look its node and its VirtualMachine are ended and it is let go.
+func (s *Service) removeMachines(ctx context.Context, c *cluster, controlPlane bool) ([]string, error) {
+	selector := clusterLabel + "=" + c.ref.Name + "," + controlPlaneLabel
+	if !controlPlane {
+		selector = clusterLabel + "=" + c.ref.Name + ",!" + controlPlaneLabel
+	}
+	list, err := s.client.Resource(s.kinds.machines).Namespace(c.ref.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("listing machines: %w", err)
+	}
+	var left []string
+	for i := range list.Items {
+		machine := &list.Items[i]
+		left = append(left, machine.GetName())
+		if machine.GetDeletionTimestamp() == nil {
+			if err := s.delete(ctx, s.kinds.machines, machine); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := s.removeMachine(ctx, c, machine); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+func (s *Service) removeMachine(ctx context.Context, c *cluster, machine *unstructured.Unstructured) error {
+	if err := c.guest.Remove(machine.GetName()); err != nil {
+		return err
+	}
+	machineVM, err := s.find(ctx, s.kinds.vms, c.ref.Namespace, machine.GetName())
+	if err != nil {
+		return err
+	}
+	if machineVM == nil {
+		return s.finalizer(ctx, s.kinds.machines, machine, machineFinalizer, false)
+	}
+	if err := s.delete(ctx, s.kinds.vms, machineVM); err != nil {
+		return err
+	}
+	return s.finalizer(ctx, s.kinds.vms, machineVM, vmFinalizer, false)
+}
+
+// removeInfrastructure ends what the cluster runs on and then its load balancer.
+func (s *Service) removeInfrastructure(ctx context.Context, c *cluster, lb *unstructured.Unstructured) error {
+	if lb.GetDeletionTimestamp() == nil {
+		return s.delete(ctx, s.kinds.services, lb)
+	}
+	if err := c.guest.Stop(); err != nil {
+		return err
+	}
+	return s.finalizer(ctx, s.kinds.services, lb, serviceFinalizer, false)
+}
+
+// removeRest lets the TanzuKubernetesCluster go when the Cluster's Secrets are gone too.
+func (s *Service) removeRest(ctx context.Context, c *cluster, tkc *unstructured.Unstructured) (bool, error) {
+	if err := c.guest.Stop(); err != nil {
+		return false, err
+	}
+	for _, suffix := range []string{"-ssh", "-ssh-password", "-kubeconfig"} {
+		secret, err := s.find(ctx, s.kinds.secrets, c.ref.Namespace, c.ref.Name+suffix)
+		if err != nil || secret != nil {
+			return false, err
+		}
+	}
+	if err := s.finalizer(ctx, s.kinds.tkcs, tkc, tkcFinalizer, false); err != nil {
+		return false, err
+	}
+	s.forget(c.uid)
+	s.log.Info("cluster is gone", "cluster", c.ref.String())
+	s.changed()
+	return true, nil
+}
+
+// find returns the object, nil if there is none.
+func (s *Service) find(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
+	u, err := s.client.Resource(gvr).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s %s: %w", gvr.Resource, name, err)
+	}
+	return u, nil
+}
