@@ -109,9 +109,13 @@ func (t *text) changeMarkdown(c plugins.PlannedChange) {
 	for _, p := range c.Preconditions {
 		t.line(0, "  - only if: %s `%s` is `%s`", cell(p.Target.String()), p.Field, cell(p.Value))
 	}
+	lines := Diff(c)
+	if len(lines) == 0 {
+		return
+	}
 	t.line(0, "")
 	t.line(2, "```diff")
-	for _, l := range Diff(c) {
+	for _, l := range lines {
 		t.line(2, "%s", l)
 	}
 	t.line(2, "```")

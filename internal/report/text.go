@@ -170,7 +170,7 @@ func Totals(p *plan.Plan) string {
 		out = "Plan: " + strings.Join(parts, ", ") + "."
 	}
 	if deferred > 0 {
-		out += fmt.Sprintf(" %d steps known later.", deferred)
+		out += fmt.Sprintf(" Known later: %d of %d steps.", deferred, len(p.Steps))
 	}
 	if slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return len(s.Blocks) > 0 }) {
 		out += " BLOCKED."
