@@ -1,0 +1,148 @@
+package diagnose
+
+const inputSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["detect", "nodes", "probe", "encoding"],
+  "properties": {
+    "detect": {"type": "object", "description": "output of detect"},
+    "nodes": {"type": "object", "description": "output of verify-node-cert"},
+    "probe": {"type": "object", "description": "output of probe"},
+    "encoding": {"type": "object", "description": "output of check-encoding"}
+  }
+}`
+
+const outputSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["cause", "remedy", "trust", "summary", "ruledOut"],
+  "properties": {
+    "cause": {"type": "string", "description": "the one cause, in kebab-case"},
+    "remedy": {
+      "type": "string",
+      "enum": ["nothing", "restart-containerd", "server", "trust", "recreate", "network", "credentials", "reference", "not-tkg"],
+      "description": "the one remedy: nothing to do, restart containerd, mend the registry, correct TkgServiceConfiguration and recreate, recreate, mend the network, mend the credentials, mend the image reference, or nothing in TKG"
+    },
+    "trust": {"type": "boolean", "description": "whether TkgServiceConfiguration must hold the given CA for the remedy; true for trust and recreate, but false while there is no usable CA file"},
+    "summary": {"type": "string", "description": "cause and remedy in a sentence or two"},
+    "ruledOut": {
+      "type": "array",
+      "description": "the other remedies, gentlest first, and why they are not it",
+      "items": {
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["remedy", "reason"],
+        "properties": {
+          "remedy": {"type": "string", "description": "the remedy"},
+          "reason": {"type": "string", "description": "why it is not the one"}
+        }
+      }
+    }
+  }
+}`
+
+// The remedies, gentlest first.
+const (
+	nothing     = "nothing"
+	restart     = "restart-containerd"
+	server      = "server"
+	trust       = "trust"
+	recreate    = "recreate"
+	network     = "network"
+	credentials = "credentials"
+	reference   = "reference"
+	notTKG      = "not-tkg"
+)
+
+type output struct {
+	Cause    string     `json:"cause"`
+	Remedy   string     `json:"remedy"`
+	Trust    bool       `json:"trust"`
+	Summary  string     `json:"summary"`
+	RuledOut []ruledOut `json:"ruledOut"`
+}
+
+type ruledOut struct {
+	Remedy string `json:"remedy"`
+	Reason string `json:"reason"`
+}
+
+// The types below are the parts of the other steps' outputs that the judgement reads. Fields that it does not know are left alone.
+
+type detected struct {
+	Affected     bool      `json:"affected"`
+	Class        string    `json:"class"`
+	Registry     string    `json:"registry"`
+	Failing      []failure `json:"failing"`
+	FailingCount int       `json:"failingCount"`
+}
+
+type failure struct {
+	Scope    string `json:"scope"`
+	Registry string `json:"registry"`
+	Class    string `json:"class"`
+}
+
+type nodeTrust struct {
+	Nodes          []nodeFiles `json:"nodes"`
+	OK             bool        `json:"ok"`
+	CandidateOnAll bool        `json:"candidateOnAll"`
+}
+
+type nodeFiles struct {
+	Name             string  `json:"name"`
+	ClockSkewSeconds float64 `json:"clockSkewSeconds"`
+	Candidate        bool    `json:"candidate"`
+	Files            []file  `json:"files"`
+}
+
+type file struct {
+	Name                string `json:"name"`
+	State               string `json:"state"`
+	NewerThanContainerd bool   `json:"newerThanContainerd"`
+}
+
+type probed struct {
+	Registry       string      `json:"registry"`
+	Trusted        bool        `json:"trusted"`
+	CandidateWorks bool        `json:"candidateWorks"`
+	Class          string      `json:"class"`
+	Missing        string      `json:"missing"`
+	Nodes          []nodeProbe `json:"nodes"`
+}
+
+type nodeProbe struct {
+	Name           string `json:"name"`
+	OK             bool   `json:"ok"`
+	Class          string `json:"class"`
+	Error          string `json:"error"`
+	CandidateOK    bool   `json:"candidateOk"`
+	CandidateError string `json:"candidateError"`
+	Missing        string `json:"missing"`
+	Note           string `json:"note"`
+}
+
+type encoded struct {
+	OK        bool      `json:"ok"`
+	Entries   []stored  `json:"entries"`
+	Candidate candidate `json:"candidate"`
+}
+
+type stored struct {
+	Where        string   `json:"where"`
+	Name         string   `json:"name"`
+	OK           bool     `json:"ok"`
+	Problem      string   `json:"problem"`
+	Fingerprints []string `json:"fingerprints"`
+}
+
+type candidate struct {
+	Given        bool     `json:"given"`
+	OK           bool     `json:"ok"`
+	Problem      string   `json:"problem"`
+	Subjects     []string `json:"subjects"`
+	Fingerprints []string `json:"fingerprints"`
+	ConfiguredAs string   `json:"configuredAs"`
+}
