@@ -199,7 +199,7 @@ func TestCrashIsToldAndRestarted(t *testing.T) {
 					t.Errorf("want %q in the error, got %v", w, err)
 				}
 			}
-			if n := strings.Count(err.Error(), "\n"); n > 20 {
+			if n := strings.Count(err.Error(), "\n"); n > 30 {
 				t.Errorf("the error has %d lines", n)
 			}
 			if got := host.Processes(); len(got) != 0 {

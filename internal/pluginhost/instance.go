@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,9 @@ type instance struct {
 	process  *process
 	identity Process
 	step     *host2plugin.Client
-	tail     *tail
+	// stdout and stderr are what the step prints, which go-plugin brings over the connection; crash is what
+	// the process itself wrote to its stderr. They are apart because their lines arrive in any order.
+	stdout, stderr, crash *tail
 
 	mu  sync.Mutex
 	why string // why the host killed it
@@ -38,7 +41,13 @@ type instance struct {
 
 // launch starts a plugin and connects to it. When ctx ends first the process is killed.
 func (h *Host) launch(ctx context.Context, name string) (*instance, error) {
-	i := &instance{host: h, name: name, tail: newTail(name, h.options.Stderr)}
+	i := &instance{
+		host:   h,
+		name:   name,
+		stdout: newTail(name, h.options.Stderr, tailPrinted),
+		stderr: newTail(name, h.options.Stderr, tailPrinted),
+		crash:  newTail(name, h.options.Stderr, tailCrash),
+	}
 	ctx, cancel := context.WithTimeout(ctx, h.options.StartTimeout)
 	defer cancel()
 	cmd := exec.Command(h.options.Executable, h.options.Args(name)...) //nolint:gosec,noctx // the engine's own choice; ended by Kill
@@ -77,9 +86,9 @@ func (i *instance) config(cmd *exec.Cmd) *plugin.ClientConfig {
 		Managed:          true,
 		SkipHostEnv:      true,
 		StartTimeout:     options.StartTimeout,
-		Stderr:           i.tail,
-		SyncStdout:       i.tail,
-		SyncStderr:       i.tail,
+		Stderr:           i.crash,
+		SyncStdout:       i.stdout,
+		SyncStderr:       i.stderr,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: options.TempDir},
 		Logger:           hclog.NewNullLogger(),
 	}
@@ -172,8 +181,8 @@ func (i *instance) awaitGone() bool {
 	}
 }
 
-// crash is the error of a call during which the process ended.
-func (i *instance) crash() error {
+// crashError is the error of a call during which the process ended.
+func (i *instance) crashError() error {
 	if why := i.killedBecause(); why != "" {
 		return fmt.Errorf("plugin %s was killed: %s", i.name, why)
 	}
@@ -187,7 +196,7 @@ func (i *instance) crash() error {
 
 // lastLines is what the process printed last, ready to follow a message.
 func (i *instance) lastLines() string {
-	lines := i.tail.Last()
+	lines := slices.Concat(i.stdout.Last(), i.stderr.Last(), i.crash.Last())
 	if len(lines) == 0 {
 		return ""
 	}

@@ -48,10 +48,10 @@ func (i *instance) explain(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, host2plugin.ErrIgnoredCancel):
 		i.kill(fmt.Sprintf("it went on for %s after it was cancelled", i.host.options.Grace))
-		return fmt.Errorf("%w: %w", i.crash(), context.Cause(ctx))
+		return fmt.Errorf("%w: %w", i.crashError(), context.Cause(ctx))
 	case errors.Is(err, fromproto.ErrTransport):
 		if i.awaitGone() {
-			return i.crash()
+			return i.crashError()
 		}
 		i.kill("the connection to it was lost")
 		return fmt.Errorf("plugin %s: %w", i.name, err)

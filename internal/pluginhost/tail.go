@@ -8,23 +8,27 @@ import (
 	"unicode"
 )
 
-// What is kept of a plugin's stderr.
+// What is kept of what a plugin prints. The process's own stderr, where a crash speaks, has the most room.
 const (
-	tailLines   = 20
+	tailPrinted = 5
+	tailCrash   = 20
 	tailLineMax = 512
 )
 
-// tail passes on what a plugin prints, each line after the plugin's name, and keeps the last lines for the error of a crash.
+// tail passes on one stream of what a plugin prints, each line after the plugin's name, and keeps the last lines for the error of a crash.
 type tail struct {
 	name string
 	out  io.Writer
+	keep int
 
 	mu    sync.Mutex
 	line  []byte
 	lines []string
 }
 
-func newTail(name string, out io.Writer) *tail { return &tail{name: name, out: out} }
+func newTail(name string, out io.Writer, keep int) *tail {
+	return &tail{name: name, out: out, keep: keep}
+}
 
 // Write takes any part of a line. It never fails: a plugin must not stand still because its log cannot be written.
 func (t *tail) Write(p []byte) (int, error) {
@@ -56,8 +60,8 @@ func (t *tail) flush() {
 	if line == "" {
 		return
 	}
-	if t.lines = append(t.lines, line); len(t.lines) > tailLines {
-		t.lines = t.lines[len(t.lines)-tailLines:]
+	if t.lines = append(t.lines, line); len(t.lines) > t.keep {
+		t.lines = t.lines[len(t.lines)-t.keep:]
 	}
 	if t.out != nil {
 		_, _ = io.WriteString(t.out, t.name+": "+line+"\n")
