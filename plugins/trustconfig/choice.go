@@ -81,7 +81,7 @@ func superseded(old, candidate []*x509.Certificate) bool {
 	}
 	for _, o := range old {
 		same := func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, o.RawSubject) }
-		if len(bytes.TrimSpace(o.RawSubject)) == 0 || !slices.ContainsFunc(candidate, same) {
+		if len(o.Subject.Names) == 0 || !slices.ContainsFunc(candidate, same) {
 			return false
 		}
 	}
