@@ -69,9 +69,9 @@ func upCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			kube, err := filepath.Abs(c.String("kube"))
-			if c.String("kube") == "" || err != nil {
-				return plugins.Hint(errors.New("which Kubernetes binary to run is not given"), "tkgfix-lab up --dir %s --kube \"$(hack/kube/build.sh)\"", dir)
+			kube, err := findKube(c.String("kube"))
+			if err != nil {
+				return plugins.Hint(err, "hack/kube/build.sh; then again: tkgfix-lab up --dir %s", dir)
 			}
 			program, err := os.Executable()
 			if err != nil {
@@ -85,6 +85,31 @@ func upCommand(stdout, stderr io.Writer) *cli.Command {
 			return nil
 		},
 	}
+}
+
+// findKube returns the Kubernetes binary: the one given, else the newest that hack/kube/build.sh left in the user's cache.
+func findKube(given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the Kubernetes binary: %w", err)
+	}
+	found, err := filepath.Glob(filepath.Join(cache, "tkgfix", "kube", "*", "hyperkube"))
+	if err != nil {
+		return "", fmt.Errorf("finding the Kubernetes binary: %w", err)
+	}
+	newest, at := "", time.Time{}
+	for _, path := range found {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(at) {
+			newest, at = path, info.ModTime()
+		}
+	}
+	if newest == "" {
+		return "", errors.New("the Kubernetes binary is not built yet")
+	}
+	return newest, nil
 }
 
 // printNext says what can be done with a laboratory that is up.

@@ -97,19 +97,20 @@ func nodeFiles(spec Spec) map[string]nodeFile {
 // systemctl answers what a diagnosis asks of a node: when containerd started and with what environment (tkg-facts.md §3), and
 // restarts it: the laboratory's containerd sees the file and loads its roots anew.
 const systemctl = `#!/bin/sh
-case "$1 $2" in
-"show containerd" | "show containerd.service")
-	shift 2
-	keys=
-	while [ $# -gt 0 ]; do
-		case "$1" in
-		-p | --property) shift; keys="$keys,$1" ;;
-		-p*) keys="$keys,${1#-p}" ;;
-		--property=*) keys="$keys,${1#--property=}" ;;
-		--value) value=1 ;;
-		esac
-		shift
-	done
+verb= unit= keys= value=
+while [ $# -gt 0 ]; do
+	case "$1" in
+	-p | --property) shift; keys="$keys,$1" ;;
+	-p*) keys="$keys,${1#-p}" ;;
+	--property=*) keys="$keys,${1#--property=}" ;;
+	--value) value=1 ;;
+	-*) ;;
+	*) if [ -z "$verb" ]; then verb=$1; else unit=${1%.service}; fi ;;
+	esac
+	shift
+done
+case "$verb $unit" in
+"show containerd")
 	while IFS= read -r line; do
 		case "$keys," in
 		,) ;;
@@ -120,13 +121,13 @@ case "$1 $2" in
 		printf '%s\n' "$line"
 	done </run/containerd.show
 	;;
-"restart containerd" | "restart containerd.service")
+"restart containerd")
 	: >/run/containerd.restart
 	n=0
 	while [ -e /run/containerd.restart ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
 	;;
-"is-active containerd" | "is-active containerd.service") echo active ;;
-*) echo "systemctl: the laboratory's node knows only containerd: $*" >&2; exit 1 ;;
+"is-active containerd") echo active ;;
+*) echo "systemctl: the laboratory's node knows only containerd, not: $verb $unit" >&2; exit 1 ;;
 esac
 `
 
