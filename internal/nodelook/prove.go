@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
@@ -42,38 +43,46 @@ type Proof struct {
 // clock and roots, and again with the candidate added. A registry that cannot be reached or does not speak TLS is a
 // verdict and no error; an error means that the node could not be asked. It blocks for two minutes at most.
 func Prove(ctx context.Context, conn *node.Conn, req ProofRequest) (Proof, error) {
+	return prove(ctx, conn, req, "")
+}
+
+func prove(ctx context.Context, conn *node.Conn, req ProofRequest, root string) (Proof, error) {
+	look, err := Take(ctx, conn, LookRequest{Registry: req.Registry, OpenSSL: req.OpenSSL, Now: req.Now, root: root})
+	if err != nil {
+		return Proof{}, err
+	}
+	out := Proof{Look: look}
+	err = out.judge(ctx, conn, req)
+	return out, err
+}
+
+// judge shakes hands and gives the verdicts with the roots of the look.
+func (p *Proof) judge(ctx context.Context, conn *node.Conn, req ProofRequest) error {
 	host, hostport, err := handshake.HostPort(req.Registry)
 	if err != nil {
-		return Proof{}, err
+		return err
 	}
-	look, err := Take(ctx, conn, LookRequest{Registry: req.Registry, OpenSSL: req.OpenSSL, Now: req.Now})
-	if err != nil {
-		return Proof{}, err
-	}
-	out := Proof{Look: look, Notes: append([]string(nil), look.Notes...)}
-	now := req.Now().Add(look.Skew)
+	look := p.Look
+	p.Notes = slices.Clone(look.Notes)
 	if look.Skew != 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("the node's clock is off by %s; dates are judged by it, as containerd does", look.Skew))
+		p.Notes = append(p.Notes, fmt.Sprintf("the node's clock is off by %s; dates are judged by it, as containerd does", look.Skew))
 	}
-	err = out.shake(ctx, conn, hostport)
+	err = p.shake(ctx, conn, hostport)
 	if errors.Is(err, node.ErrForwarding) {
-		err = out.fromOpenSSL(ctx, conn, req, err)
+		err = p.fromOpenSSL(ctx, conn, req, err)
 	}
-	if err != nil {
-		return Proof{}, err
+	if err != nil || p.Own.Class != "" {
+		return err
 	}
-	if len(out.Chain) == 0 || out.Own.Class != "" {
-		return out, nil
-	}
-	roots := look.Roots()
-	out.Own = certs.Judge(out.Chain, host, roots, now)
+	roots, now := look.Roots(), req.Now().Add(look.Skew)
+	p.Own = certs.Judge(p.Chain, host, roots, now)
 	if len(req.Candidate) > 0 {
-		out.With = certs.Judge(out.Chain, host, roots.With(req.Candidate...), now)
+		p.With = certs.Judge(p.Chain, host, roots.With(req.Candidate...), now)
 	}
-	if out.Own.OK && !certs.Judge(out.Chain, host, look.LoadedRoots(), now).OK {
-		out.Notes = append(out.Notes, "containerd was started before the trust file that makes this valid was written: it may not know it until it is restarted")
+	if p.Own.OK && !certs.Judge(p.Chain, host, look.LoadedRoots(), now).OK {
+		p.Notes = append(p.Notes, "containerd was started before the trust file that makes this valid was written: it may not know it until it is restarted")
 	}
-	return out, nil
+	return nil
 }
 
 // shake fills in the chain, or the verdict on what came instead.

@@ -1,0 +1,319 @@
+package nodelook
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/handshake/registrytest"
+	"github.com/tkgfix/tkgfix/internal/node"
+	"github.com/tkgfix/tkgfix/internal/node/nodetest"
+	"github.com/tkgfix/tkgfix/internal/tkg"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+const (
+	bundlePath = "/etc/ssl/certs/ca-certificates.crt"
+	tkgPath    = "/etc/ssl/certs/tkg-corp.pem"
+)
+
+// tree makes a root folder: a value that starts with -> is a link.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if target, ok := strings.CutPrefix(content, "->"); ok {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(content), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func take(t *testing.T, root string) Look {
+	t.Helper()
+	conn := nodetest.Start(t, nodetest.Options{}).Dial(t)
+	look, err := Take(t.Context(), conn, LookRequest{Now: time.Now, root: root, Registry: registrytest.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return look
+}
+
+func TestTakeReadsWhatGoReads(t *testing.T) {
+	t.Parallel()
+	ca := string(registrytest.NewRoot(t, "Corp Root CA").PEM())
+	der := string(registrytest.NewRoot(t, "Other CA").Cert.Raw)
+	root := tree(t, map[string]string{
+		"/etc/os-release":                                "NAME=\"VMware Photon OS\"\nPRETTY_NAME=\"VMware Photon OS/Linux\"\n",
+		bundlePath:                                       ca,
+		"/etc/pki/tls/certs/ca-bundle.crt":               "a second bundle is one more file of its folder",
+		tkgPath:                                          ca,
+		"/etc/ssl/certs/binary.der":                      der,
+		"/etc/ssl/certs/empty.pem":                       "",
+		"/etc/ssl/certs/.hidden":                         "Go reads hidden files as well",
+		"/etc/ssl/certs/with space and 'quote'.pem":      "x\x00y\n\n",
+		"/etc/ssl/certs/0a1b2c3d.0":                      "->tkg-corp.pem",
+		"/etc/ssl/certs/tkg-linked.pem":                  "->tkg-corp.pem",
+		"/etc/ssl/certs/elsewhere.pem":                   "->../../../usr/share/elsewhere.crt",
+		"/etc/ssl/certs/dangling.pem":                    "->/nowhere/at/all",
+		"/etc/ssl/certs/folder/inside.pem":               "folders are not entered",
+		"/usr/share/elsewhere.crt":                       "linked to",
+		"/usr/local/share/ca-certificates/tkg-corp.crt":  ca,
+		"/usr/local/share/ca-certificates/other.crt":     "not of TKG",
+		"/etc/pki/ca-trust/source/anchors/tkg-custom-ca": "anchor",
+		"/etc/containerd/certs.d/reg.lab:443/hosts.toml": "server = \"https://u:hunter2@mirror.lab\"\n[host.\"https://mirror.lab\"]\n  ca = \"/etc/m.crt\"\n  [host.\"x\".header]\n    authorization = \"hunter2\"\n",
+		"/etc/containerd/certs.d/_default/hosts.toml":    "server = \"https://not-this-one\"\n",
+		"/etc/containerd/certs.d/other.lab/hosts.toml":   "server = \"https://nor-this-one\"\n",
+		"/etc/ssl/certs/zz-" + strings.Repeat("x", 100):  strings.Repeat("long\n", 1000),
+	})
+	look := take(t, root)
+	got := map[string]string{}
+	goReads := map[string]bool{}
+	for _, f := range look.Files {
+		got[f.Path], goReads[f.Path] = string(f.Data), f.Go
+	}
+	want := map[string]string{
+		bundlePath: ca, "/etc/pki/tls/certs/ca-bundle.crt": "a second bundle is one more file of its folder", tkgPath: ca,
+		"/etc/ssl/certs/binary.der": der, "/etc/ssl/certs/empty.pem": "", "/etc/ssl/certs/.hidden": "Go reads hidden files as well",
+		"/etc/ssl/certs/with space and 'quote'.pem": "x\x00y\n\n", "/etc/ssl/certs/elsewhere.pem": "linked to",
+		"/etc/ssl/certs/zz-" + strings.Repeat("x", 100): strings.Repeat("long\n", 1000),
+		"/etc/ssl/certs/tkg-linked.pem":                 ca, "/usr/local/share/ca-certificates/tkg-corp.crt": ca, "/etc/pki/ca-trust/source/anchors/tkg-custom-ca": "anchor",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("files: -want, +got:\n%s", diff)
+	}
+	for path := range want {
+		others := path == "/etc/ssl/certs/tkg-linked.pem" || !strings.Contains(path, "/certs/")
+		if goReads[path] == others {
+			t.Errorf("%s: Go reads it: want %v", path, !others)
+		}
+	}
+	if look.Files[0].Path != bundlePath {
+		t.Errorf("want the bundle first, got %s", look.Files[0].Path)
+	}
+	if look.OS != "VMware Photon OS/Linux" {
+		t.Errorf("OS: got %q", look.OS)
+	}
+	if look.Skew != 0 || time.Since(look.Time).Abs() > time.Minute {
+		t.Errorf("clock: got %s, skew %s", look.Time, look.Skew)
+	}
+	notes := strings.Join(look.Notes, "\n")
+	if strings.Contains(notes, "hunter2") || strings.Contains(notes, "this-one") || !strings.Contains(notes, `REDACTED@mirror.lab`) || !strings.Contains(notes, `ca = "/etc/m.crt"`) {
+		t.Errorf("notes on hosts.toml: got %q", notes)
+	}
+}
+
+func TestTakeWritesNothing(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{tkgPath: "x", "/etc/os-release": "ID=photon\n"})
+	before := listing(t, root)
+	take(t, root)
+	if diff := cmp.Diff(before, listing(t, root)); diff != "" {
+		t.Errorf("the look changed the node: -want, +got:\n%s", diff)
+	}
+}
+
+func listing(t *testing.T, root string) map[string]time.Time {
+	t.Helper()
+	out := map[string]time.Time{}
+	err := filepath.Walk(root, func(path string, info os.FileInfo, err error) error {
+		if err == nil {
+			out[path] = info.ModTime()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestTakeEmptyNode(t *testing.T) {
+	t.Parallel()
+	look := take(t, t.TempDir())
+	if len(look.Files) != 0 || look.Roots().Len() != 0 {
+		t.Errorf("want no trust at all, got %d files", len(look.Files))
+	}
+}
+
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		tkgPath:                      "x",
+		"/etc/ssl/certs/linked.pem":  "->../../../usr/share/linked",
+		"/usr/share/linked":          "y",
+		"/etc/ssl/certs/tkg-old.pem": "z",
+	})
+	started := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for name, when := range map[string]time.Time{
+		tkgPath: started.Add(time.Second), "/usr/share/linked": started.Add(-time.Hour), "/etc/ssl/certs/tkg-old.pem": started,
+	} {
+		if err := os.Chtimes(filepath.Join(root, name), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := take(t, root)
+	look.Containerd.Started = started
+	got := map[string]bool{}
+	for _, f := range look.Files {
+		got[f.Path] = look.NewerThanContainerd(f)
+	}
+	// The link was made now, although what it leads to is old: containerd did not see it under that name.
+	if diff := cmp.Diff(map[string]bool{tkgPath: true, "/etc/ssl/certs/linked.pem": true, "/etc/ssl/certs/tkg-old.pem": false}, got); diff != "" {
+		t.Errorf("newer than containerd: -want, +got:\n%s", diff)
+	}
+	look.Containerd.Started = time.Time{}
+	if look.NewerThanContainerd(look.Files[0]) {
+		t.Error("nothing is newer than a time that is not known")
+	}
+}
+
+func TestFileName(t *testing.T) {
+	t.Parallel()
+	cases := map[string]string{
+		"/etc/ssl/certs/tkg-corp.pem": "corp", "/usr/local/share/ca-certificates/tkg-corp.v2.crt": "corp.v2", "/x/tkg-corp": "corp",
+		"/x/corp.pem": "", "/x/tkg-.pem": "", "/x/tkg-": "",
+	}
+	for path, want := range cases {
+		got, ok := File{Path: path}.Name()
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("Name of %s: want %q, got %q, %v", path, want, got, ok)
+		}
+	}
+}
+
+func TestProve(t *testing.T) {
+	t.Parallel()
+	root := registrytest.NewRoot(t, "Corp Root CA")
+	renewed := registrytest.NewRoot(t, "Corp Root CA")
+	stranger := registrytest.NewRoot(t, "Other CA")
+	inter := root.Intermediate(t, "Corp Issuing CA")
+	good := registrytest.Serve(t, inter.Leaf(t, nil), nil, inter.Cert)
+	alone := registrytest.Serve(t, inter.Leaf(t, nil), nil)
+	expired := registrytest.Serve(t, inter.Leaf(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, inter.Cert)
+	misnamed := registrytest.Serve(t, inter.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.lab"} }), nil, inter.Cert)
+	oldTLS := registrytest.Serve(t, inter.Leaf(t, nil), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, inter.Cert)
+
+	cases := map[string]struct {
+		reason    string
+		registry  string
+		trust     []byte
+		candidate []*x509.Certificate
+		own, with certs.Class
+		missing   string
+	}{
+		"Trusted":           {reason: "K01", registry: good, trust: root.PEM(), own: certs.ClassOK},
+		"MissingCA":         {reason: "B03: the candidate is the cure", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassOK},
+		"WrongCandidate":    {reason: "another CA is not", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{stranger.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassUntrustedRoot},
+		"OldKey":            {reason: "B06: the name is right and the key is not", registry: good, trust: renewed.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassSameNameOtherKey, with: certs.ClassOK},
+		"OldKeyOffered":     {reason: "and a candidate of the old key does not help", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{renewed.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassSameNameOtherKey},
+		"RootWithoutInter":  {reason: "B04: the root alone does not complete the chain; the missing certificate is named", registry: alone, trust: stranger.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassMissingIssuer, with: certs.ClassMissingIssuer, missing: "Corp Issuing CA"},
+		"InterAsCandidate":  {reason: "K02: the intermediate is a good anchor for Go", registry: alone, trust: stranger.PEM(), candidate: []*x509.Certificate{inter.Cert}, own: certs.ClassMissingIssuer, with: certs.ClassOK},
+		"Expired":           {reason: "C01: no CA helps", registry: expired, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassExpired, with: certs.ClassExpired},
+		"OtherName":         {reason: "D01: no CA helps", registry: misnamed, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassNameMismatch, with: certs.ClassNameMismatch},
+		"OldTLS":            {reason: "G01: there is no chain to judge", registry: oldTLS, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassAlert, with: certs.ClassAlert},
+		"Refused":           {reason: "A02", registry: "127.0.0.1:1", trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassRefused, with: certs.ClassRefused},
+		"UnparsableTrusted": {reason: "I01: a file that Go drops is no trust", registry: good, trust: []byte(tkg.Encode(root.PEM(), 1)), own: certs.ClassUntrustedRoot},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn := nodetest.Start(t, nodetest.Options{Resolve: func(string) string { return c.registry }}).Dial(t)
+			proof, err := prove(t.Context(), conn, ProofRequest{Registry: registrytest.Host, Candidate: c.candidate, Now: time.Now},
+				tree(t, map[string]string{tkgPath: string(c.trust)}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]certs.Class{c.own, c.with}, []certs.Class{proof.Own.Class, proof.With.Class}); diff != "" {
+				t.Errorf("%s: own and with candidate: -want, +got:\n%s\n%s\n%s", c.reason, diff, proof.Own.Error, proof.With.Error)
+			}
+			if proof.Own.OK != (c.own == certs.ClassOK) || proof.With.OK != (c.with == certs.ClassOK) {
+				t.Errorf("%s: OK: %v, %v", c.reason, proof.Own.OK, proof.With.OK)
+			}
+			if c.missing != "" && !strings.Contains(proof.With.Missing, c.missing) {
+				t.Errorf("%s: want %q to be missing, got %q", c.reason, c.missing, proof.With.Missing)
+			}
+		})
+	}
+}
+
+func TestProveStaleContainerd(t *testing.T) {
+	t.Parallel()
+	root := registrytest.NewRoot(t, "Corp Root CA")
+	registry := registrytest.Serve(t, root.Leaf(t, nil), nil)
+	conn := nodetest.Start(t, nodetest.Options{Resolve: func(string) string { return registry }}).Dial(t)
+	dir := tree(t, map[string]string{tkgPath: string(root.PEM())})
+	look, err := Take(t.Context(), conn, LookRequest{Now: time.Now, root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look.Containerd.Started = look.Files[0].Changed.Add(-time.Minute)
+	proof := Proof{Look: look}
+	if err := proof.judge(t.Context(), conn, ProofRequest{Registry: registrytest.Host, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	if !proof.Own.OK || !strings.Contains(strings.Join(proof.Notes, "\n"), "restarted") {
+		t.Errorf("want valid files and a note on the restart, got %+v, %q", proof.Own, proof.Notes)
+	}
+}
+
+func TestProveWithoutForwarding(t *testing.T) {
+	t.Parallel()
+	root := registrytest.NewRoot(t, "Corp Root CA")
+	registry := registrytest.Serve(t, root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }), nil)
+	_, port, _ := strings.Cut(registry, ":")
+	conn := nodetest.Start(t, nodetest.Options{NoForwarding: true}).Dial(t)
+	proof, err := prove(t.Context(), conn, ProofRequest{Registry: "localhost:" + port, Candidate: []*x509.Certificate{root.Cert}, Now: time.Now}, t.TempDir())
+	if err != nil {
+		if !proof.Look.OpenSSL.Available {
+			t.Skipf("this machine has no openssl: %v", err)
+		}
+		t.Fatal(err)
+	}
+	if proof.Own.OK || !proof.With.OK || len(proof.Chain) != 1 || proof.Look.OpenSSL.Code == 0 {
+		t.Errorf("want Go's verdicts on openssl's bytes, got %+v, %+v, openssl %d", proof.Own, proof.With, proof.Look.OpenSSL.Code)
+	}
+}
+
+func TestEachNamesWhoCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	server := nodetest.Start(t, nodetest.Options{})
+	workers := Workers{Conf: server.Conf(t), Credentials: node.Credentials{PrivateKey: server.PrivateKey}}
+	for _, name := range []string{"a", "b", "c"} {
+		workers.Nodes = append(workers.Nodes, tkg.Node{Name: name, Address: server.Address, MachineUID: "uid-" + "1"})
+	}
+	workers.Nodes[1].Address = ""
+	workers.Nodes[2].Address = "127.0.0.2"
+	asked := make(chan int, 3)
+	err := workers.Each(t.Context(), func(_ context.Context, i int, _ *node.Conn) error { asked <- i; return nil })
+	close(asked)
+	if err == nil || !strings.Contains(err.Error(), "2 of 3") || !strings.Contains(err.Error(), "node b") || !strings.Contains(err.Error(), "node c") {
+		t.Errorf("want both nodes named, got %v", err)
+	}
+	if plugins.HintOf(err) == "" {
+		t.Error("want a hint")
+	}
+	for i := range asked {
+		if i != 0 {
+			t.Errorf("asked worker %d", i)
+		}
+	}
+}
