@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
@@ -142,7 +143,11 @@ func (r request) plan(ctx context.Context, sup supervisor, w world, sights []sig
 	if err != nil {
 		return none, err
 	}
-	changes, err := r.changes(ctx, sup, w, manifest, inv.lost())
+	service, err := sup.c.Resource(ctx, tkg.RunGroup, "TkgServiceConfiguration")
+	if err != nil {
+		return none, err
+	}
+	changes, err := r.changes(w.tkc, manifest, service.GVK, inv.lost())
 	if err != nil {
 		return none, err
 	}
@@ -190,28 +195,24 @@ func (r request) cleaned(live *unstructured.Unstructured) (*unstructured.Unstruc
 }
 
 // changes are the acts in their order. Nothing in them moves while the cluster and the list of trusted CAs stay as they are.
-func (r request) changes(ctx context.Context, sup supervisor, w world, manifest *unstructured.Unstructured, lost []string) ([]plugins.PlannedChange, error) {
-	service, err := sup.c.Resource(ctx, tkg.RunGroup, "TkgServiceConfiguration")
-	if err != nil {
-		return nil, err
-	}
-	trust := plugins.Target{Group: service.GVK.Group, Version: service.GVK.Version, Kind: service.GVK.Kind, Name: tkg.ServiceConfigurationName}
-	old := targetOf(w.tkc)
+func (r request) changes(live, manifest *unstructured.Unstructured, service schema.GroupVersionKind, lost []string) ([]plugins.PlannedChange, error) {
+	trust := plugins.Target{Group: service.Group, Version: service.Version, Kind: service.Kind, Name: tkg.ServiceConfigurationName}
+	old := targetOf(live)
 	deletion := plugins.PlannedChange{
 		Action: plugins.Delete,
 		Target: old,
 		Reason: fmt.Sprintf("its nodes do not trust %s, and only new nodes get the CA from TkgServiceConfiguration", r.Registry),
-		Before: identity(w.tkc),
+		Before: identity(live),
 		Preconditions: []plugins.Precondition{
 			{Target: old, Field: fieldUID, Value: old.UID},
-			{Target: old, Field: fieldGeneration, Value: fmt.Sprint(w.tkc.GetGeneration())},
+			{Target: old, Field: fieldGeneration, Value: fmt.Sprint(live.GetGeneration())},
 			{Target: trust, Field: fieldTrust, Value: tkg.TrustHash(r.Trust)},
 		},
 		Lost: lost,
 		Undo: "it cannot be undone; the next change creates the cluster again, without what is listed as lost",
 	}
 	// A live object that holds a credential is not shown; its identity is enough then, as the manifest is the user's own.
-	if clean, _, err := tkg.CleanManifest(w.tkc); err == nil {
+	if clean, _, err := tkg.CleanManifest(live); err == nil {
 		if deletion.Before, err = document(clean); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,131 @@
+package recreate
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/tkg"
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/plugintest"
+	"github.com/tkgfix/tkgfix/plugins/sdk"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	plugintest.Conformance(t, New(sdk.Env{}), plugintest.Cases{})
+}
+
+func makeCA(t *testing.T, name string) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2044, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTrustHolds(t *testing.T) {
+	t.Parallel()
+	root, oldRoot, other := makeCA(t, "root"), makeCA(t, "root"), makeCA(t, "other")
+	entry := func(layers int, list ...*x509.Certificate) tkg.TrustEntry {
+		return tkg.TrustEntry{Name: "n", Data: tkg.Encode(certs.Normalize(list), layers)}
+	}
+	cases := map[string]struct {
+		reason string
+		trust  []tkg.TrustEntry
+		want   bool
+	}{
+		"there":         {reason: "encoded once, beside another", trust: []tkg.TrustEntry{entry(1, other), entry(1, root, other)}, want: true},
+		"in two":        {reason: "the candidate's certificates may be in several entries", trust: []tkg.TrustEntry{entry(1, root), entry(1, other)}, want: true},
+		"one of two":    {reason: "one of two is not enough", trust: []tkg.TrustEntry{entry(1, root)}},
+		"twice encoded": {reason: "nodes would get text that is no certificate", trust: []tkg.TrustEntry{entry(2, root, other)}},
+		"not encoded":   {reason: "nodes would get garbage", trust: []tkg.TrustEntry{entry(0, root, other)}},
+		"old key":       {reason: "the same subject with another key is not the candidate", trust: []tkg.TrustEntry{entry(1, oldRoot, other)}},
+		"empty":         {reason: "an empty list holds nothing"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			candidate := []*x509.Certificate{root, other}
+			if diff := cmp.Diff(tc.want, trustHolds(tc.trust, candidate)); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(tc.want, len(trustBlocks(tc.trust, candidate)) == 0); diff != "" {
+				t.Errorf("%s: blocks: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestProofBlocks(t *testing.T) {
+	t.Parallel()
+	good, bad := certs.Verdict{OK: true, Class: certs.ClassOK}, certs.Verdict{Error: "x509: unknown authority", Missing: "CN=Lab Issuing CA (issuer of CN=registry)"}
+	reset := certs.Verdict{Error: "connection reset"}
+	see := func(own, with certs.Verdict, names ...string) []sight {
+		var out []sight
+		for _, n := range names {
+			out = append(out, sight{node: tkg.Node{Name: n}, own: own, with: with})
+		}
+		return out
+	}
+	cases := map[string]struct {
+		reason string
+		sights []sight
+		want   []plugins.Block
+	}{
+		"proved": {reason: "every worker would trust it", sights: see(bad, good, "a", "b")},
+		"refuted": {
+			reason: "workers that say the same share a block, which names what is missing", sights: see(bad, bad, "a", "b"),
+			want: []plugins.Block{{
+				Reason: "as seen from a, b, the candidate CA does not make the certificate of r:443 valid: x509: unknown authority",
+				Hint:   "give a CA file with CN=Lab Issuing CA (issuer of CN=registry)",
+			}},
+		},
+		"one worker": {
+			reason: "one worker that sees something else is enough to stop", sights: append(see(bad, good, "a"), see(bad, reset, "b")...),
+			want: []plugins.Block{{
+				Reason: "as seen from b, the candidate CA does not make the certificate of r:443 valid: connection reset",
+				Hint:   "see what the registry presents: openssl s_client -showcerts -connect r:443",
+			}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, proofBlocks("r:443", tc.sights)); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+	if allTrust(nil) {
+		t.Error("a cluster without workers proves nothing")
+	}
+	if !allTrust(see(good, good, "a", "b")) || allTrust(append(see(good, good, "a"), see(bad, good, "b")...)) {
+		t.Error("nothing is to do exactly if each worker trusts the registry")
+	}
+	if w := mixedWarning(append(see(good, good, "a"), see(bad, good, "b")...)); len(w) != 1 || !strings.HasPrefix(w[0], "1 of 2 workers") {
+		t.Errorf("a roll that is under way is not told: %v", w)
+	}
+}
