@@ -14,7 +14,7 @@ import (
 type Verdict struct {
 	OK    bool  `json:"ok"`
 	Class Class `json:"class"`
-	// Error is Go's exact text, without the "tls: failed to verify certificate: " that Go 1.20 and later put before it.
+	// Error is Go's exact text (but for control characters, which a hostile name may hold), without the "tls: failed to verify certificate: " that Go 1.20 and later put before it.
 	Error string `json:"error"`
 	// Missing names the certificate that would complete the chain, so that a person can fetch it: subject, key id when the chain
 	// names one, and what it issued. It is empty when no certificate would help.
@@ -62,7 +62,7 @@ func Judge(chain []*x509.Certificate, host string, roots *Roots, now time.Time) 
 		v.Note = j.praise(chains[0])
 		return v
 	}
-	v.OK, v.Error = false, err.Error()
+	v.OK, v.Error = false, cleanTo(err.Error(), 2048)
 	e := j.explain(err)
 	v.Class, v.Missing, v.Note = e.class, e.missing, e.note
 	return v
@@ -238,15 +238,17 @@ func name(dn string) string {
 }
 
 // clean bounds text out of a certificate and takes out what a terminal would act on.
-func clean(s string) string {
+func clean(s string) string { return cleanTo(s, 256) }
+
+func cleanTo(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
 			return '?'
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	if runes := []rune(s); len(runes) > 256 {
-		return string(runes[:256]) + "..."
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit]) + "..."
 	}
 	return s
 }
