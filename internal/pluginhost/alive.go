@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -26,14 +27,15 @@ const endPoll = 20 * time.Millisecond
 var errNoProcess = errors.New("no such process")
 
 // Alive reports whether the process still runs, or, on Linux, one that it started and left behind in its process group.
-// A process of an earlier boot, or another one under the same PID, is not it. An error means that it cannot be told.
+// A process of an earlier boot, or another one under the same PID, is not it; nor is one on another machine, which only that machine
+// can tell. An error means that it cannot be told.
 func Alive(p Process) (bool, error) {
-	leader, group, err := alive(p)
-	return leader || group, err
+	found, err := alive(p)
+	return len(found) > 0, err
 }
 
-// End kills the process, and what it left behind in its group, and waits until they are gone or ctx ends. It never touches
-// another process under the same PID. One that is gone already is no error.
+// End kills the process, and on Linux what it left behind in its group, and waits until they are gone or ctx ends. It never
+// touches another process under the same PID. One that is gone already is no error.
 func End(ctx context.Context, p Process) error {
 	tick := time.NewTicker(endPoll)
 	defer tick.Stop()
@@ -55,51 +57,57 @@ func End(ctx context.Context, p Process) error {
 
 // kill kills what is alive of p and reports whether nothing was.
 func kill(p Process) (over bool, err error) {
-	// The handle is taken before the look, so that it is the process looked at that is killed, whatever becomes of the number.
-	handle, err := os.FindProcess(p.PID)
+	found, err := alive(p)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = handle.Release() }()
-	leader, group, err := alive(p)
-	if err != nil || (!leader && !group) {
-		return err == nil, err
-	}
-	if leader {
-		if err := handle.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	for _, pid := range found {
+		if err := killOne(pid, p); err != nil {
 			return false, err
 		}
 	}
-	// A group's number is not given to a process while the group has members, so it is still this one's.
-	return false, killGroup(p.PID)
+	return len(found) == 0, nil
 }
 
-// alive looks for the process itself and for others in its group.
-func alive(p Process) (leader, group bool, err error) {
+// killOne kills one process if it still belongs to p. The handle is taken before the look, so that what is killed is what was looked at,
+// whatever becomes of the number meanwhile.
+func killOne(pid int, p Process) error {
+	handle, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = handle.Release() }()
+	found, err := alive(p)
+	if err != nil || !slices.Contains(found, pid) {
+		return err
+	}
+	if err := handle.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// alive returns what lives of p: the process itself, or, when that is dead, what it left behind.
+func alive(p Process) ([]int, error) {
 	if p.PID <= 1 {
-		return false, false, fmt.Errorf("%d is no plugin's process", p.PID)
+		return nil, fmt.Errorf("%d is no plugin's process", p.PID)
 	}
 	boot, err := bootID()
-	if err != nil {
-		return false, false, err
-	}
-	if boot != p.BootID {
-		return false, false, nil
+	if err != nil || boot != p.BootID {
+		return nil, err
 	}
 	found, err := look(p.PID)
 	switch {
 	case errors.Is(err, errNoProcess):
-		group, err = orphans(p.PID)
-		return false, group, err
+		return orphans(p.PID)
 	case err != nil:
-		return false, false, err
+		return nil, err
 	case found.startTicks != p.StartTicks:
-		return false, false, nil
+		return nil, nil
 	case found.dead:
-		group, err = orphans(p.PID)
-		return false, group, err
+		return orphans(p.PID)
 	default:
-		return true, true, nil
+		return []int{p.PID}, nil
 	}
 }
 

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/tkgfix/tkgfix/internal/wire"
 )
 
 // maxProcFile bounds what is read of a file in /proc.
-const maxProcFile = 4096
+const maxProcFile = 1 << 20
 
 // bootID returns the kernel's random id of this boot.
 func bootID() (string, error) {
@@ -55,14 +57,15 @@ func parseStat(raw []byte) (seen, error) {
 	return seen{startTicks: ticks, group: pgrp, dead: strings.Contains("ZXx", fields[state])}, nil
 }
 
-// orphans reports whether a living process is in the group. While one is, no new process gets the group's number, so it can
-// only be the old group.
-func orphans(group int) (bool, error) {
+// orphans returns the living processes of the group that a dead plugin led. While it has one, no new process gets the group's number.
+// Another group may have had the number since, so only those count that have a plugin's environment.
+func orphans(group int) ([]int, error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer func() { _ = proc.Close() }()
+	var out []int
 	for {
 		names, err := proc.Readdirnames(512)
 		for _, name := range names {
@@ -71,17 +74,23 @@ func orphans(group int) (bool, error) {
 				continue
 			}
 			// One that has gone meanwhile, or that may not be read, is not ours.
-			if found, err := look(pid); err == nil && found.group == group && !found.dead {
-				return true, nil
+			if found, err := look(pid); err == nil && found.group == group && !found.dead && ofPlugin(pid) {
+				out = append(out, pid)
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return false, nil
+			return out, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("list processes: %w", err)
+			return nil, fmt.Errorf("list processes: %w", err)
 		}
 	}
+}
+
+// ofPlugin reports whether the process was started with the environment of a plugin.
+func ofPlugin(pid int) bool {
+	environ, err := readProc("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && bytes.Contains(environ, []byte(wire.LifelineEnv+"="))
 }
 
 func readProc(path string) ([]byte, error) {

@@ -32,6 +32,8 @@ type process struct {
 
 	exited chan struct{} // closed when the process is dead and reaped
 	gone   chan struct{} // closed when its output has been read, too
+	// drained gives up on the output of a dead process; it is set before exited is closed.
+	drained *time.Timer
 
 	mu      sync.Mutex
 	started bool
@@ -108,18 +110,16 @@ func (p *process) reap() error {
 	}
 	p.err, p.reaped = err, true
 	_ = p.lifeline.Close()
-	deadline := time.Now().Add(drainTime)
-	_ = p.stdout.SetReadDeadline(deadline)
-	_ = p.stderr.SetReadDeadline(deadline)
+	p.drained = time.AfterFunc(drainTime, p.closeOutput)
 	return nil
 }
 
 // Wait blocks until the process is dead. go-plugin calls it once, after it has read all output.
 func (p *process) Wait(context.Context) error {
 	<-p.exited
+	p.drained.Stop()
+	p.closeOutput()
 	close(p.gone)
-	_ = p.stdout.Close()
-	_ = p.stderr.Close()
 	return p.exitError()
 }
 
@@ -148,6 +148,11 @@ func (p *process) pid() int {
 		return 0
 	}
 	return p.cmd.Process.Pid
+}
+
+func (p *process) closeOutput() {
+	_ = p.stdout.Close()
+	_ = p.stderr.Close()
 }
 
 func (p *process) closePipes() {

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
+	"github.com/tkgfix/tkgfix/internal/wire"
 )
 
 // awaitDeath waits for the kernel's word that a process is dead.
@@ -126,11 +129,41 @@ func TestAliveAndEnd(t *testing.T) {
 	}
 }
 
-// TestOrphansCount has a process lead a group, leave a child behind in it and die, as a plugin does whose host is gone.
+// TestOrphansCount has a process lead a group, leave a child behind in it and die, as a plugin does whose host is gone. A child that
+// has no plugin's environment belongs to somebody else who got the same number.
 func TestOrphansCount(t *testing.T) {
 	t.Parallel()
-	leader := exec.CommandContext(t.Context(), "/bin/sh", "-c", `"$0" block 1 & echo $!; read line`, os.Args[0])
+	for name, environ := range map[string][]string{"ours": {wire.LifelineEnv + "=3"}, "another's": {"X=1"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, child := leaveOrphan(t, environ)
+			ours := name == "ours"
+			if alive, err := pluginhost.Alive(p); alive != ours || err != nil {
+				t.Errorf("%s: alive %v, err %v", name, alive, err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if err := pluginhost.End(ctx, p); err != nil {
+				t.Errorf("end: %v", err)
+			}
+			if alive, err := pluginhost.Alive(p); alive || err != nil {
+				t.Errorf("it lives on: %v %v", alive, err)
+			}
+			if lives := unix.Kill(child, 0) == nil; lives && ours {
+				awaitDeath(t, child) // it may be a zombie for a moment
+			} else if !lives && !ours {
+				t.Error("End killed what is not ours")
+			}
+		})
+	}
+}
+
+// leaveOrphan returns a dead leader of a group and its living child.
+func leaveOrphan(t *testing.T, environ []string) (pluginhost.Process, int) {
+	t.Helper()
+	leader := exec.CommandContext(t.Context(), "/bin/sh", "-c", `"$0" block 1 >/dev/null & echo $!; read line`, os.Args[0])
 	leader.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	leader.Env = environ
 	in, err := leader.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -142,26 +175,20 @@ func TestOrphansCount(t *testing.T) {
 	if err := leader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
 		t.Fatal(err)
 	}
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Kill(child, unix.SIGKILL) })
 	p, err := pluginhost.Identify("sh", leader.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = in.Close()
-	if _, err := leader.Process.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if alive, err := pluginhost.Alive(p); !alive || err != nil {
-		t.Errorf("what it left behind does not count: %v %v", alive, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := pluginhost.End(ctx, p); err != nil {
-		t.Errorf("end: %v", err)
-	}
-	if alive, err := pluginhost.Alive(p); alive || err != nil {
-		t.Errorf("it lives on: %v %v", alive, err)
-	}
+	_ = leader.Wait()
+	return p, child
 }
