@@ -115,6 +115,8 @@ func (d *decoder) stringValue(node ast.Node, what string) (string, bool) {
 		return n.Value.Value, true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		d.add(nodeSpan(d.src, node), kindType, "%s must be a string, not %s; put quotes around it", what, describe(node))
+	case *ast.NullNode:
+		d.add(nodeSpan(d.src, node), kindType, `%s must be a string, not nothing; an empty text is ""`, what)
 	default:
 		d.add(nodeSpan(d.src, node), kindType, "%s must be a string, not %s", what, describe(node))
 	}
@@ -151,13 +153,14 @@ func (d *decoder) integer(node ast.Node, what string, low, high int) int {
 
 // duration reads a length of time such as 30s or 10m, above zero.
 func (d *decoder) duration(node ast.Node, what string, longest time.Duration) time.Duration {
-	s, ok := d.text(node, what)
+	text, ok := node.(*ast.StringNode)
 	if !ok {
+		d.add(nodeSpan(d.src, node), kindType, "%s must be a length of time such as 30s, 10m or 1h30m, not %s", what, describe(node))
 		return 0
 	}
-	t, err := time.ParseDuration(s)
+	t, err := time.ParseDuration(text.Value)
 	if err != nil {
-		d.add(nodeSpan(d.src, node), kindValue, "%s is no length of time: %q; write it as 30s, 10m or 1h30m", what, s)
+		d.add(nodeSpan(d.src, node), kindValue, "%s must be a length of time such as 30s, 10m or 1h30m, not %q", what, text.Value)
 		return 0
 	}
 	if t <= 0 || t > longest {
@@ -202,7 +205,7 @@ func describe(node ast.Node) string {
 		return "a list"
 	case *ast.StringNode, *ast.LiteralNode:
 		return "a string"
-	case *ast.IntegerNode, *ast.FloatNode:
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
 		return fmt.Sprintf("the number %s", n.GetToken().Value)
 	case *ast.BoolNode:
 		return fmt.Sprintf("the boolean %t", n.Value)

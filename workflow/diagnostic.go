@@ -123,13 +123,19 @@ func newCollector(src *source) *collector {
 	return &collector{src: src, seen: map[string]bool{}}
 }
 
+// full is true when nothing more is recorded.
+func (c *collector) full() bool { return len(c.diags) >= maxDiagnostics }
+
 // add records a diagnostic; the same one twice at one place is recorded once.
 func (c *collector) add(at span, kind, format string, args ...any) {
+	if c.full() {
+		return
+	}
 	d := Diagnostic{
 		Pos: at.Pos, Kind: kind, Message: printable(fmt.Sprintf(format, args...)),
 		Source: c.src.line(at.Line), Width: at.width,
 	}
-	if key := d.String(); !c.seen[key] && len(c.diags) < maxDiagnostics {
+	if key := d.String(); !c.seen[key] {
 		c.seen[key] = true
 		c.diags = append(c.diags, d)
 	}

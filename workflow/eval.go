@@ -260,13 +260,20 @@ func (w *Workflow) stepValues(e *Expr, outputs map[string]any) (map[string]any, 
 				}
 			}
 		}
-		_, there := values[ref.field]
+		if _, there := values[ref.field]; there || ref.field == "" {
+			continue
+		}
 		// What a reading step has told is all that there is: has() may say no.
-		if !there && ref.field != "" && !(ref.tested && w.reads[ref.step]) {
+		if !w.reads[ref.step] || !e.tests(ref) {
 			miss(ref.step, ref.field)
 		}
 	}
 	return steps, unknown, nil
+}
+
+// tests tells whether has() asks for the referenced field somewhere in the expression.
+func (e *Expr) tests(ref reference) bool {
+	return slices.Contains(e.refs, reference{step: ref.step, field: ref.field, tested: true})
 }
 
 // unknownError says which output an unknown result rests on: the first, when there are several.

@@ -15,6 +15,7 @@ import (
 
 // The bounds of an expression. The cost is CEL's own measure of the work of an evaluation.
 const (
+	maxExprs      = 1000 // in one file
 	maxExprLength = 4096
 	maxExprNodes  = 4000
 	maxExprDepth  = 50
@@ -60,7 +61,8 @@ type reference struct {
 // Validate type-checks.
 type compiler struct {
 	*collector
-	envs map[scopeKind]*cel.Env
+	envs  map[scopeKind]*cel.Env
+	count int
 }
 
 func newCompiler(c *collector) *compiler {
@@ -101,7 +103,11 @@ func (k *compiler) env(scope scopeKind) (*cel.Env, error) {
 func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
 	e := &Expr{Source: strings.TrimSpace(text), Pos: places[0], src: k.src, text: text, places: places, scope: scope}
 	whole := k.src.span(e.Pos.Line, e.Pos.Col, len(places)-1)
+	k.count++
 	switch {
+	case k.count > maxExprs:
+		k.add(whole, kindLimit, "the file has more than %d expressions", maxExprs)
+		return nil
 	case e.Source == "":
 		k.add(whole, kindExpression, "the expression is empty")
 		return nil
@@ -117,7 +123,7 @@ func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
 	// The text is compiled with its leading white space, so that offsets stay true.
 	checked, issues := env.Compile(text)
 	if issues.Err() != nil {
-		e.report(k.collector, issues)
+		e.report(k.collector, env, issues)
 		return nil
 	}
 	e.program, err = env.Program(checked, cel.EvalOptions(cel.OptPartialEval), cel.CostLimit(maxExprCost))
@@ -132,13 +138,13 @@ func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
 }
 
 // report maps CEL's complaints to the file. Of several syntax errors only the first tells something.
-func (e *Expr) report(c *collector, issues *cel.Issues) {
+func (e *Expr) report(c *collector, env *cel.Env, issues *cel.Issues) {
 	for _, issue := range issues.Errors() {
 		at := e.span(offsetOf(e.text, issue.Location.Line(), issue.Location.Column()))
 		name, undeclared := undeclaredName(issue.Message)
 		switch {
 		case undeclared:
-			c.add(at, kindReference, "%s", e.undeclared(name))
+			c.add(at, kindReference, "%s", e.undeclared(name, env))
 		case strings.HasPrefix(issue.Message, "Syntax error"):
 			c.add(at, kindExpression, "%s", celMessage(issue.Message))
 			return
@@ -149,8 +155,14 @@ func (e *Expr) report(c *collector, issues *cel.Issues) {
 }
 
 // undeclared says which names an expression may use.
-func (e *Expr) undeclared(name string) string {
+func (e *Expr) undeclared(name string, env *cel.Env) string {
 	switch {
+	case strings.Contains(e.text, name+"("):
+		text := fmt.Sprintf("there is no function %q", name)
+		if guess := nearest(name, sortedKeys(env.Functions())); guess != "" {
+			text += fmt.Sprintf("; did you mean %q?", guess)
+		}
+		return text
 	case name == "env":
 		return "env can be used only under connections; make it an input"
 	case name == "steps":
@@ -162,8 +174,16 @@ func (e *Expr) undeclared(name string) string {
 	}
 }
 
+// whole returns where the expression stands, as far as its first line goes.
+func (e *Expr) whole() span {
+	pad := len([]rune(e.text)) - len([]rune(strings.TrimLeftFunc(e.text, unicode.IsSpace)))
+	at := e.places[min(pad, len(e.places)-1)]
+	first, _, _ := strings.Cut(e.Source, "\n")
+	return e.src.span(at.Line, at.Col, len([]rune(first)))
+}
+
 // span returns the place of the character at an offset of the text, as wide as the word there. CEL points at the dot before a
-// field: the field is meant.
+// field and at the bracket after a function: the names are meant.
 func (e *Expr) span(offset int) span {
 	last := len(e.places) - 1
 	offset = max(0, min(offset, last))
@@ -173,12 +193,19 @@ func (e *Expr) span(offset int) span {
 	if i >= 0 && i+1 < len(line) && line[i] == '.' {
 		i++
 	}
+	if i >= 0 && i < len(line) && line[i] == '(' {
+		for i > 0 && isWord(line[i-1]) {
+			i--
+		}
+	}
 	end := i
-	for end < len(line) && (line[end] == '_' || unicode.IsLetter(line[end]) || unicode.IsDigit(line[end])) {
+	for end < len(line) && isWord(line[end]) {
 		end++
 	}
 	return e.src.span(at.Line, i+1, end-i)
 }
+
+func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // offsetOf turns CEL's line and column (0-based) into an offset in characters.
 func offsetOf(text string, line, col int) int {
@@ -252,6 +279,7 @@ func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind &&
 var (
 	undeclaredRE = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	overloadRE   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
+	noFieldsRE   = regexp.MustCompile(`^type '(.*)' does not support field selection$`)
 	fieldRE      = regexp.MustCompile(`^undefined field '([^']*)'`)
 )
 
@@ -274,8 +302,11 @@ func celMessage(message string) string {
 		}
 		return fmt.Sprintf("%s cannot be applied to %s", name, m[2])
 	}
+	if m := noFieldsRE.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("a value of type %s has no fields", m[1])
+	}
 	if before, _, long := strings.Cut(message, " expecting {"); long {
 		message = before
 	}
-	return strings.ReplaceAll(message, "'<EOF>'", "the end of the expression")
+	return strings.NewReplacer("'<EOF>'", "end of the expression", "mismatched input", "unexpected", "extraneous input", "unexpected").Replace(message)
 }

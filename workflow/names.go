@@ -16,7 +16,7 @@ func nearest(word string, names []string) string {
 	}
 	best, bestDistance := "", 1+max(1, len(word)/3)
 	for _, name := range names {
-		if d := smetrics.WagnerFischer(strings.ToLower(word), strings.ToLower(name), 1, 1, 1); d < bestDistance {
+		if d := smetrics.WagnerFischer(strings.ToLower(word), strings.ToLower(name), 1, 1, 1); d < bestDistance && d < len(word) {
 			best, bestDistance = name, d
 		}
 	}

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,24 +147,16 @@ func (d *decoder) retry(node ast.Node, r Retry) Retry {
 	return r
 }
 
+// percentage matches 0% to 100%.
+var percentage = regexp.MustCompile(`^(\d{1,2}|100)%$`)
+
 func (d *decoder) percent(node ast.Node, what string) int {
-	s, ok := d.text(node, what)
-	if !ok {
-		return 0
-	}
-	n := 0
-	digits, isPercent := strings.CutSuffix(s, "%")
-	for _, r := range digits {
-		if r < '0' || r > '9' || n > 100 {
-			n = 101
-			break
-		}
-		n = 10*n + int(r-'0')
-	}
-	if !isPercent || digits == "" || n > 100 {
+	text, ok := node.(*ast.StringNode)
+	if !ok || !percentage.MatchString(text.Value) {
 		d.add(nodeSpan(d.src, node), kindValue, "%s must be a percentage from 0%% to 100%%, such as 10%%", what)
 		return 0
 	}
+	n, _ := strconv.Atoi(strings.TrimSuffix(text.Value, "%"))
 	return n
 }
 

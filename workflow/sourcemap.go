@@ -42,8 +42,12 @@ type mapper struct {
 	quote     rune
 }
 
-func (m *mapper) load()    { m.runes = []rune(m.src.line(m.line)) }
-func (m *mapper) pos() Pos { return m.src.span(m.line, m.col, 1).Pos }
+func (m *mapper) load() { m.runes = []rune(m.src.line(m.line)) }
+
+// pos is asked for each character, so that it must not look at the line.
+func (m *mapper) pos() Pos {
+	return Pos{File: m.src.file, Line: min(m.line, len(m.src.lines)), Col: m.col}
+}
 
 // rune returns the character at the cursor, a line break at the end of a line, 0 at the end of the source.
 func (m *mapper) rune() rune {

@@ -105,7 +105,7 @@ func (v *validator) step(s *Step) {
 	}
 	info, ok := v.known[s.ID]
 	if !ok {
-		v.value(s.With, nil) // the expressions can still be wrong
+		v.value(s.With, "with", nil) // the expressions can still be wrong
 		return
 	}
 	v.approval(s, info)
@@ -129,13 +129,10 @@ func (v *validator) needs(s *Step) {
 	}
 	for _, e := range s.exprs() {
 		if i := slices.IndexFunc(e.refs, func(r reference) bool { return r.step == s.ID }); i >= 0 {
-			v.add(e.span(v.offset(e)), kindReference, "step %q cannot use its own outputs", s.ID)
+			v.add(e.whole(), kindReference, "step %q cannot use its own outputs", s.ID)
 		}
 	}
 }
-
-// offset returns where the text of an expression begins after its leading white space.
-func (v *validator) offset(e *Expr) int { return len([]rune(e.text)) - len([]rune(trimLeft(e.text))) }
 
 func (v *validator) otherSteps(s *Step) []string {
 	var ids []string
@@ -156,7 +153,7 @@ func (v *validator) condition(s *Step) {
 	if t == nil {
 		return
 	}
-	at := s.If.span(v.offset(&s.If))
+	at := s.If.whole()
 	if !isDyn(t) && t.Kind() != cel.BoolKind {
 		v.add(at, kindType, "if must be true or false, and this is %s", typeWord(t))
 		return
@@ -193,7 +190,7 @@ func (v *validator) connections(s *Step, info StepInfo) {
 func (v *validator) text(t *Template) {
 	for _, e := range t.exprs() {
 		if got := v.types.check(e, v.collector); got != nil && !isScalar(got) {
-			v.add(e.span(v.offset(e)), kindType, "%s cannot be put into a text; name a field of it, or use size()", typeWord(got))
+			v.add(e.whole(), kindType, "%s cannot be put into a text; name a field of it, or use size()", typeWord(got))
 		}
 	}
 }

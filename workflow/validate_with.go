@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"cel.dev/cel-go/cel"
 )
@@ -13,83 +12,85 @@ import (
 func (v *validator) with(s *Step) {
 	want := v.inputs[s.ID]
 	if s.With != nil {
-		v.value(s.With, want)
+		v.value(s.With, "with", want)
 		return
 	}
 	if want != nil && !s.broken {
-		v.requireFields(s.usesSpan, "with", &Value{kind: isMapping}, want)
+		v.requireFields(s.usesSpan, "with", nil, want)
 	}
 }
 
-// value holds a value against a shape; nil allows any. Each expression in it is type-checked.
-func (v *validator) value(val *Value, want *shape) {
+// value holds a value against a shape; nil allows any. Each expression in it is type-checked. name is the value's path in messages.
+func (v *validator) value(val *Value, name string, want *shape) {
 	if val == nil {
 		return
 	}
 	switch val.kind {
 	case isTemplate:
-		v.templateValue(val, want)
+		v.templateValue(val, name, want)
 	case isConstant:
-		v.constantValue(val, want)
+		v.constantValue(val, name, want)
 	case isList:
 		if want != nil && want.kind != "" && want.kind != "array" {
-			v.add(val.at, kindType, "this must be %s, not a list", want.word())
+			v.add(val.at, kindType, "%s must be %s, not a list", name, want.word())
 			want = nil
 		}
-		for _, item := range val.items {
-			v.value(item, want.element())
+		for i, item := range val.items {
+			v.value(item, fmt.Sprintf("%s[%d]", name, i), want.element())
 		}
 	case isMapping:
-		v.mappingValue(val, want)
+		v.mappingValue(val, name, want)
 	}
 }
 
-func (v *validator) mappingValue(val *Value, want *shape) {
+func (v *validator) mappingValue(val *Value, name string, want *shape) {
 	if want != nil && want.kind != "" && want.kind != "object" {
-		v.add(val.at, kindType, "this must be %s, not a mapping", want.word())
+		v.add(val.at, kindType, "%s must be %s, not a mapping", name, want.word())
 		want = nil
 	}
 	for _, f := range val.fields {
+		path := name + "." + f.key
 		if want != nil && want.closed && want.fields[f.key] == nil {
-			v.add(f.at, kindUnknownKey, "unknown key %q%s", f.key, expected(f.key, "accepted", want.names()))
-			v.value(f.value, nil)
+			v.add(f.at, kindUnknownKey, "unknown key %q in %s%s", f.key, name, expected(f.key, "accepted", want.names()))
+			v.value(f.value, path, nil)
 			continue
 		}
-		v.value(f.value, want.field(f.key))
+		v.value(f.value, path, want.field(f.key))
 	}
 	if want != nil {
-		v.requireFields(val.at, "this", val, want)
+		v.requireFields(val.at, name, val.fields, want)
 	}
 }
 
 // requireFields complains about the fields that a mapping lacks.
-func (v *validator) requireFields(at span, what string, val *Value, want *shape) {
-	for _, name := range want.required {
-		if !slices.ContainsFunc(val.fields, func(f field) bool { return f.key == name }) {
-			v.add(at, kindMissingKey, "%s has no %q, which is required", what, name)
+func (v *validator) requireFields(at span, name string, fields []field, want *shape) {
+	for _, key := range want.required {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.key == key }) {
+			v.add(at, kindMissingKey, "%s has no %q, which is required", name, key)
 		}
 	}
 }
 
-func (v *validator) constantValue(val *Value, want *shape) {
+func (v *validator) constantValue(val *Value, name string, want *shape) {
 	if want == nil {
 		return
 	}
 	if !want.takes(val.constant) {
-		v.add(val.at, kindType, "this must be %s, not %s", want.word(), constantWord(val.constant))
+		v.add(val.at, kindType, "%s must be %s, not %s", name, want.word(), constantWord(val.constant))
 		return
 	}
 	if len(want.enum) > 0 && !slices.ContainsFunc(want.enum, func(e any) bool { return sameJSON(e, val.constant) }) {
-		v.add(val.at, kindValue, "%v is not allowed%s", val.constant, expected(fmt.Sprint(val.constant), "accepted", enumNames(want.enum)))
+		word := fmt.Sprint(val.constant)
+		v.add(val.at, kindValue, "%s cannot be %q%s", name, word, expected(word, "accepted", enumNames(want.enum)))
 	}
 }
 
-func (v *validator) templateValue(val *Value, want *shape) {
+func (v *validator) templateValue(val *Value, name string, want *shape) {
 	e, single := val.template.single()
 	if !single {
 		v.text(val.template)
 		if want != nil && want.kind != "" && want.kind != "string" {
-			v.add(val.at, kindType, "this must be %s, and an expression with text around it is a string", want.word())
+			v.add(val.at, kindType, "%s must be %s, and an expression with text around it is a string", name, want.word())
 		}
 		return
 	}
@@ -97,36 +98,34 @@ func (v *validator) templateValue(val *Value, want *shape) {
 	if t == nil || want == nil {
 		return
 	}
-	if problem := v.misfit(t, want); problem != "" {
-		v.add(e.span(v.offset(e)), kindType, "%s", problem)
+	if problem := v.misfit(t, name, want); problem != "" {
+		v.add(e.whole(), kindType, "%s", problem)
 	}
 }
 
 // misfit says why a result of the type cannot stand where the shape is wanted; empty when it can.
-func (v *validator) misfit(t *cel.Type, want *shape) string {
+func (v *validator) misfit(t *cel.Type, name string, want *shape) string {
 	if want == nil || want.kind == "" || isDyn(t) {
 		return ""
 	}
 	if !kindFits(t, want.kind) {
-		return fmt.Sprintf("this must be %s, and the expression is %s", want.word(), typeWord(t))
+		return fmt.Sprintf("%s must be %s, and this is %s", name, want.word(), typeWord(t))
 	}
 	switch t.Kind() {
 	case cel.ListKind:
-		if problem := v.misfit(t.Parameters()[0], want.items); problem != "" {
-			return "in the elements: " + problem
-		}
+		return v.misfit(t.Parameters()[0], name+"[]", want.items)
 	case cel.StructKind:
-		return v.objectMisfit(t.TypeName(), want)
+		return v.objectMisfit(t.TypeName(), name, want)
 	}
 	return ""
 }
 
 // objectMisfit compares an object that the schemas declare with a wanted one, field by field.
-func (v *validator) objectMisfit(name string, want *shape) string {
-	got := v.types.objects[name]
+func (v *validator) objectMisfit(typeName, name string, want *shape) string {
+	got := v.types.objects[typeName]
 	for _, field := range want.required {
 		if got.fields[field] == nil {
-			return fmt.Sprintf("this must have the field %q, and %s has none", field, strings.TrimPrefix(name, objectPrefix))
+			return fmt.Sprintf("%s must have the field %q, and %s has none", name, field, strings.TrimPrefix(typeName, objectPrefix))
 		}
 	}
 	for _, field := range want.names() {
@@ -134,8 +133,8 @@ func (v *validator) objectMisfit(name string, want *shape) string {
 		if t == nil {
 			continue
 		}
-		if problem := v.misfit(t, want.fields[field]); problem != "" {
-			return fmt.Sprintf("in field %s: %s", field, problem)
+		if problem := v.misfit(t, name+"."+field, want.fields[field]); problem != "" {
+			return problem
 		}
 	}
 	return ""
@@ -263,5 +262,3 @@ func (v *Value) exprs() []*Expr {
 	}
 	return out
 }
-
-func trimLeft(s string) string { return strings.TrimLeftFunc(s, unicode.IsSpace) }

@@ -19,6 +19,7 @@ const (
 	maxBytes = 1 << 20
 	maxNodes = 10_000
 	maxDepth = 40
+	maxLine  = 64 << 10 // bytes; pointing into a line takes time in its length
 )
 
 // readYAML returns the file's one document, or nil after telling c why there is none.
@@ -50,6 +51,10 @@ func readable(c *collector, src []byte) bool {
 		return false
 	}
 	for i, line := range c.src.lines {
+		if len(line) > maxLine {
+			c.add(c.src.span(i+1, 1, 1), kindLimit, "the line has %d bytes; a line has at most %d", len(line), maxLine)
+			return false
+		}
 		if !utf8.ValidString(line) {
 			col := 1 + utf8.RuneCountInString(line[:validPrefix(line)])
 			c.add(c.src.span(i+1, col, 1), kindEncoding, "the file is not UTF-8 from here on; save it as UTF-8")
@@ -85,8 +90,11 @@ func allowed(c *collector, tokens token.Tokens) bool {
 	nodes := 0
 	depth := depthMeter{}
 	for _, tk := range tokens {
+		if c.full() {
+			return false
+		}
 		if what, ok := refused(tk.Type); ok {
-			c.add(tokenSpan(c.src, tk), kindSyntax, "%s cannot be used in a workflow; write the value out", what)
+			c.add(tokenSpan(c.src, tk), kindSyntax, "%s cannot be used in a workflow", what)
 		}
 		if isNode(tk.Type) {
 			nodes++
