@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"context"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pkg/sftp"
@@ -79,9 +77,7 @@ func output(t *testing.T, conn *ssh.Client, script string) (string, int) {
 	}
 	defer session.Close()
 	session.Stdin = strings.NewReader(script)
-	var out bytes.Buffer
-	session.Stdout, session.Stderr = &out, &out
-	err = session.Run("sh -s")
+	out, err := session.CombinedOutput("sh -s")
 	var exit *ssh.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("running %q: %v", script, err)
@@ -90,7 +86,7 @@ func output(t *testing.T, conn *ssh.Client, script string) (string, int) {
 	if exit != nil {
 		code = exit.ExitStatus()
 	}
-	return strings.TrimSpace(out.String()), code
+	return strings.TrimSpace(string(out)), code
 }
 
 func testExec(t *testing.T, conn *ssh.Client, node lab.NodeState) {

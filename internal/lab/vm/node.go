@@ -26,6 +26,9 @@ const User = "vmware-system-user"
 // SSHPort is the port of each node's SSH server.
 const SSHPort = 2222
 
+// restartEvery is how often a node looks whether somebody asked for a restart of containerd.
+const restartEvery = 250 * time.Millisecond
+
 // Spec says what node to make.
 type Spec struct {
 	Name string
@@ -52,6 +55,9 @@ type Node struct {
 	spec   Spec
 	group  *proc.Group
 	server *server
+	cancel context.CancelFunc
+	// watched is closed when nobody waits for restarts any more.
+	watched chan struct{}
 
 	mu    sync.Mutex
 	roots *x509.CertPool
@@ -70,11 +76,35 @@ func Start(ctx context.Context, group *proc.Group, spec Spec) (*Node, error) {
 	if n.server, err = serve(ctx, n); err != nil {
 		return nil, err
 	}
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.cancel, n.watched = cancel, make(chan struct{})
+	go n.watchRestart(watching)
 	return n, nil
+}
+
+// watchRestart restarts containerd when somebody on the node asks for that.
+func (n *Node) watchRestart(ctx context.Context) {
+	defer close(n.watched)
+	ticker := time.NewTicker(restartEvery)
+	defer ticker.Stop()
+	request := filepath.Join(n.spec.Root, restart)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if _, err := os.Lstat(request); err == nil {
+			_ = n.startContainerd() // the stamp is stale if this fails; the roots are new
+			_ = os.Remove(request)
+		}
+	}
 }
 
 // Stop ends the node's SSH server with all its sessions and removes the root folder.
 func (n *Node) Stop() error {
+	n.cancel()
+	<-n.watched
 	err := n.server.Close()
 	if removeErr := os.RemoveAll(n.spec.Root); removeErr != nil {
 		return fmt.Errorf("removing node %s: %w", n.spec.Name, removeErr)
@@ -93,20 +123,16 @@ func (n *Node) Root() string { return n.spec.Root }
 
 // startContainerd loads the roots and notes the time.
 func (n *Node) startContainerd() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.roots = Roots(n.spec.Root)
 	return writeStamp(n.spec.Root, n.spec.Now())
 }
 
-// Trusted returns the roots that the node's containerd loaded when it started. It restarts containerd first if somebody on the
-// node asked for that.
+// Trusted returns the roots that the node's containerd loaded when it started.
 func (n *Node) Trusted() *x509.CertPool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	request := filepath.Join(n.spec.Root, restart)
-	if _, err := os.Lstat(request); err == nil {
-		_ = n.startContainerd() // the stamp is stale if this fails; the roots are new
-		_ = os.Remove(request)
-	}
 	return n.roots
 }
 
