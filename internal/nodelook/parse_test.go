@@ -1,0 +1,192 @@
+package nodelook
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func b64(s string) string { return ":" + base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// spoken is what the script prints for two files.
+func spoken(replace ...string) string {
+	text := "date 1790000000\nuid 0\nos " + b64("ID=photon\n") +
+		"\nnames go " + b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00") +
+		"\nstat go " + b64("3 1780000000\n2 1780000001\n") + "\nlstat go " + b64("1780000002\n1780000000\n") +
+		"\ndata go " + b64("aaabb") + "\nend\n"
+	return strings.NewReplacer(replace...).Replace(text)
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	got, err := parse([]byte(spoken()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Look{
+		OS: "photon", Root: true, Time: time.Unix(1790000000, 0).UTC(),
+		Files: []File{
+			{Path: "/etc/ssl/certs/a.pem", Data: []byte("aaa"), Changed: time.Unix(1780000002, 0).UTC(), Go: true},
+			{Path: "/etc/ssl/certs/tkg-b.pem", Data: []byte("bb"), Changed: time.Unix(1780000001, 0).UTC(), Go: true},
+		},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Look{}, OpenSSL{})); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		out    string
+	}{
+		"Empty":        {reason: "silence is no answer", out: ""},
+		"Cut":          {reason: "an answer without its end is not whole", out: spoken("end\n", "")},
+		"After":        {reason: "nothing follows the end", out: spoken() + "date 1\n"},
+		"NoDate":       {reason: "without a clock no date can be judged", out: spoken("date 1790000000\n", "")},
+		"BadDate":      {reason: "a clock is a number", out: spoken("date 1790000000", "date tomorrow")},
+		"Banner":       {reason: "a banner of the shell is not ours", out: "Welcome!\n" + spoken()},
+		"NotBase64":    {reason: "a field is base64", out: spoken("data go :", "data go :*")},
+		"OtherGroup":   {reason: "a group is one of two", out: spoken("data go", "data other")},
+		"DataTooShort": {reason: "a file that is cut would be judged wrongly", out: spoken(b64("aaabb"), b64("aaab"))},
+		"DataTooLong":  {reason: "so would one that grew", out: spoken(b64("aaabb"), b64("aaabbb"))},
+		"FewerStats":   {reason: "each file has its size", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("3 1780000000\n"))},
+		"FewerLinks":   {reason: "and its link's time", out: spoken(b64("1780000002\n1780000000\n"), b64("1780000002\n"))},
+		"NegativeSize": {reason: "no size is negative", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("-3 1780000000\n8 1780000001\n"))},
+		"HugeSize":     {reason: "nor larger than what came", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("3 1780000000\n9223372036854775807 1\n"))},
+		"OtherPath":    {reason: "a path is where the script looks", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/shadow\x00"))},
+		"Climbing":     {reason: "and does not climb", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/ssl/../shadow\x00"))},
+		"Terminal":     {reason: "and does not speak to a terminal", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/\x1b[2J\x00"))},
+		"Over":         {reason: "too many files are said to be so", out: spoken("end\n", "over go\nend\n")},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parse([]byte(c.out), "")
+			if err == nil {
+				t.Fatalf("%s: want an error, got %+v", c.reason, got)
+			}
+			if !plain(err.Error()) {
+				t.Errorf("%s: the error speaks to the terminal: %q", c.reason, err)
+			}
+		})
+	}
+}
+
+func TestReadOpenSSL(t *testing.T) {
+	t.Parallel()
+	const cert = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+	cases := map[string]struct {
+		reason string
+		text   string
+		want   OpenSSL
+	}{
+		"Bad":       {reason: "the number counts", text: "CONNECTED(3)\n" + cert + "    Verify return code: 19 (self-signed certificate in certificate chain)\n", want: OpenSSL{Available: true, Code: 19, Text: "self-signed certificate in certificate chain"}},
+		"Last":      {reason: "TLS 1.3 tickets repeat it", text: cert + "Verify return code: 20 (unable to get local issuer certificate)\nVerify return code: 21 (unable to verify the first certificate)\n", want: OpenSSL{Available: true, Code: 21, Text: "unable to verify the first certificate"}},
+		"ZeroLies":  {reason: "a handshake that failed prints 0 (ok)", text: "CONNECTED(3)\n40:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:x.c:1:\nno peer certificate available\nVerify return code: 0 (ok)\n", want: OpenSSL{Available: true, Code: -1, Text: "0A00010B:SSL routines:ssl3_get_record:wrong version number:x.c:1:"}},
+		"Silent":    {reason: "timeout ended it", text: "", want: OpenSSL{Available: true, Code: -1, Text: "no handshake"}},
+		"TooLong":   {reason: "a number that is none", text: cert + "Verify return code: 99999999 (x)\n", want: OpenSSL{Available: true, Code: -1, Text: "no handshake"}},
+		"Terminals": {reason: "what it says is quoted", text: cert + "Verify return code: 9 (a\x1b[2Jb)\n", want: OpenSSL{Available: true, Code: 9, Text: `"a\x1b[2Jb"`}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := readOpenSSL(c.text)
+			got.chain = nil
+			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(OpenSSL{})); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func TestEnvironmentNotes(t *testing.T) {
+	t.Parallel()
+	want := []string{
+		"containerd pulls through the proxy http://REDACTED@proxy.lab:3128 unless NO_PROXY says otherwise; this handshake went straight",
+		"containerd's NO_PROXY is .svc,reg.lab",
+		"containerd's roots are elsewhere: SSL_CERT_DIR=/opt/certs",
+	}
+	process := "HTTPS_PROXY=http://user:hunter2@proxy.lab:3128\x00NO_PROXY=.svc,reg.lab\x00SSL_CERT_DIR=/opt/certs\x00TOKEN=hunter2\x00HTTP_PROXY=\x00"
+	if diff := cmp.Diff(want, environmentNotes([]byte(process), "HTTPS_PROXY=http://of.the.unit")); diff != "" {
+		t.Errorf("of the process: -want, +got:\n%s", diff)
+	}
+	unit := `"HTTPS_PROXY=user:hunter2@proxy.lab:3128" NO_PROXY=.svc`
+	want = []string{"containerd pulls through the proxy REDACTED@proxy.lab:3128 unless NO_PROXY says otherwise; this handshake went straight", "containerd's NO_PROXY is .svc"}
+	if diff := cmp.Diff(want, environmentNotes(nil, unit)); diff != "" {
+		t.Errorf("of the unit: -want, +got:\n%s", diff)
+	}
+	if got := environmentNotes(nil, ""); got != nil {
+		t.Errorf("of nothing: got %q", got)
+	}
+}
+
+func TestStartTime(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 11, 23, 21, 0, 5, 0, time.UTC)
+	for _, text := range []string{"Mon 2026-11-23 21:00:05 UTC", "2026-11-23 21:00:05 UTC", "2026-11-23T21:00:05Z"} {
+		if got := startTime(text); !got.Equal(want) {
+			t.Errorf("startTime(%q): want %s, got %s", text, want, got)
+		}
+	}
+	for _, text := range []string{"", "n/a", "yesterday"} {
+		if got := startTime(text); !got.IsZero() {
+			t.Errorf("startTime(%q): want none, got %s", text, got)
+		}
+	}
+}
+
+func TestSkew(t *testing.T) {
+	t.Parallel()
+	before := time.Date(2026, 11, 23, 21, 0, 5, 500e6, time.UTC)
+	after := before.Add(2 * time.Second)
+	cases := map[string]struct {
+		reason string
+		node   time.Time
+		want   time.Duration
+	}{
+		"Same":   {reason: "whole seconds: :05 may be :05.9", node: before.Truncate(time.Second), want: 0},
+		"Within": {reason: "the script took two seconds", node: after.Truncate(time.Second), want: 0},
+		"Ahead":  {reason: "later than when we had the answer", node: after.Add(time.Hour).Truncate(time.Second), want: time.Hour},
+		"Behind": {reason: "earlier than when we asked", node: before.Add(-time.Hour).Truncate(time.Second), want: -time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := skew(c.node, before, after); (got - c.want).Abs() > time.Second {
+				t.Errorf("%s: want about %s, got %s", c.reason, c.want, got)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(spoken())
+	f.Add(spoken("end\n", "openssl "+b64("Verify return code: 19 (x)")+"\nhosts "+b64("server = \"x\"\n")+"\nenviron "+b64("HTTPS_PROXY=http://a:b@c\x00")+"\nunreadable "+b64("/etc/\x1b")+"\nend\n"))
+	f.Fuzz(func(t *testing.T, out string) {
+		look, err := parse([]byte(out), "")
+		if err != nil {
+			if !plain(err.Error()) {
+				t.Errorf("the error speaks to the terminal: %q", err)
+			}
+			return
+		}
+		texts := append([]string{look.OS, look.Containerd.Version, look.OpenSSL.Text}, append(look.Notes, look.Unreadable...)...)
+		for _, f := range look.Files {
+			texts = append(texts, f.Path)
+			if _, err := f.Changed.MarshalJSON(); err != nil {
+				t.Errorf("a time that JSON cannot hold: %v", err)
+			}
+		}
+		for _, text := range texts {
+			if !plain(text) {
+				t.Errorf("a text that speaks to the terminal: %q", text)
+			}
+		}
+		look.Roots()
+	})
+}
