@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -130,18 +131,20 @@ func testKill(t *testing.T, conn *ssh.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Start("sleep 4242"); err != nil {
+	command := fmt.Sprintf("sleep 4242%d", os.Getpid())
+	if err := session.Start(command); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the command runs", func(context.Context) (bool, error) { return sleeping(t), nil })
+	eventually(t, "the command runs", func(context.Context) (bool, error) { return sleeping(t, command), nil })
 	_ = session.Close()
-	eventually(t, "the command ends with its session", func(context.Context) (bool, error) { return !sleeping(t), nil })
+	eventually(t, "the command ends with its session", func(context.Context) (bool, error) { return !sleeping(t, command), nil })
 }
 
-func sleeping(t *testing.T) bool {
+// sleeping says whether the command itself, not the shell that is given it, is there.
+func sleeping(t *testing.T, command string) bool {
 	t.Helper()
-	for _, p := range processes(t, "4242") {
-		if strings.Contains(p, "sleep 4242") {
+	for _, p := range processes(t, strings.Fields(command)[1]) {
+		if strings.HasSuffix(strings.TrimSpace(p), " "+command) && !strings.Contains(p, "enter-node") {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"fmt"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -30,7 +31,8 @@ func (d *daemon) vspherePods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("testimage-%x-v10612", sha1.Sum([]byte(image())))
+	full := fmt.Sprintf("%s/testimage-%x-v10612", namespace, sha1.Sum([]byte(image())))
+	failure := fmt.Sprintf("failed to get images: Image %s has failed. Error: Failed to resolve on node %s. Reason: Http request failed. Code 400: ErrorType(2) %s", full, esxiHost, cause)
 	for i := range workloadReplicas {
 		suffix, err := guest.Random(5)
 		if err != nil {
@@ -43,7 +45,11 @@ func (d *daemon) vspherePods(ctx context.Context) error {
 				AutomountServiceAccountToken: new(bool),
 			},
 		}
-		if err := d.vspherePod(ctx, client, pod, name, cause, i%3 == 0); err != nil {
+		said := failure
+		if i%3 == 0 {
+			said = "" // still pending
+		}
+		if err := d.vspherePod(ctx, client, pod, full, said); err != nil {
 			return err
 		}
 	}
@@ -79,15 +85,14 @@ func (d *daemon) vspherePull(ctx context.Context) (string, error) {
 	return pullErr.Error(), nil
 }
 
-func (d *daemon) vspherePod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, imageName, cause string, pending bool) error {
+// vspherePod makes one pod and its events. failure is what kubelet says of the image; empty if it says nothing yet.
+func (d *daemon) vspherePod(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, imageName, failure string) error {
 	live, err := client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("making a vSphere Pod: %w", err)
 	}
-	full := namespace + "/" + imageName
-	failure := fmt.Sprintf("failed to get images: Image %s has failed. Error: Failed to resolve on node %s. Reason: Http request failed. Code 400: ErrorType(2) %s", full, esxiHost, cause)
 	live.Status.Phase = corev1.PodPending
-	if !pending {
+	if failure != "" {
 		live.Status.ContainerStatuses = []corev1.ContainerStatus{{
 			Name: "testimage", Image: image(),
 			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: failure}},
@@ -96,19 +101,23 @@ func (d *daemon) vspherePod(ctx context.Context, client kubernetes.Interface, po
 	if _, err := client.CoreV1().Pods(namespace).UpdateStatus(ctx, live, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("reporting a vSphere Pod: %w", err)
 	}
+	return d.vspherePodEvents(ctx, client, live, imageName, failure)
+}
+
+func (d *daemon) vspherePodEvents(ctx context.Context, client kubernetes.Interface, live *corev1.Pod, imageName, failure string) error {
 	events := []struct {
 		kind, reason, from, message string
 		count                       int32
 	}{
 		{corev1.EventTypeNormal, "Scheduled", "default-scheduler", fmt.Sprintf("Successfully assigned %s/%s to %s", namespace, live.Name, esxiHost), 1},
-		{corev1.EventTypeNormal, "Image", "image-controller", fmt.Sprintf("Image %s bound successfully", imageName), 2},
+		{corev1.EventTypeNormal, "Image", "image-controller", fmt.Sprintf("Image %s bound successfully", path.Base(imageName)), 2},
 		{corev1.EventTypeNormal, "SuccessfulRealizeNSXResource", "nsx-container-ncp", "Successfully realized NSX resource for Pod", 4},
-		{corev1.EventTypeNormal, "Pulling", "kubelet", "Waiting " + full, 1},
+		{corev1.EventTypeNormal, "Pulling", "kubelet", "Waiting " + imageName, 1},
 		{corev1.EventTypeWarning, "Failed", "kubelet", failure, 1},
 	}
 	now := d.opts.Now()
 	for i, e := range events {
-		if pending && e.kind == corev1.EventTypeWarning {
+		if e.message == "" {
 			continue
 		}
 		at := metav1.NewTime(now.Add(time.Duration(i-len(events)) * time.Second))

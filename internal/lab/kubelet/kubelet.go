@@ -224,7 +224,7 @@ func (w *worker) report(ctx context.Context, outcomes []outcome) bool {
 	if err != nil || live.UID != w.pod.UID {
 		return false
 	}
-	live.Status = podStatus(live, outcomes, w.kubelet.node.Address(), w.ip, w.kubelet.now())
+	live.Status = podStatus(live, outcomes, place{w.kubelet.node.Address(), w.ip}, w.kubelet.now())
 	_, err = pods.UpdateStatus(ctx, live, metav1.UpdateOptions{})
 	return err == nil
 }

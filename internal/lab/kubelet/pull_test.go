@@ -38,8 +38,8 @@ func (n *testNode) Dial(ctx context.Context, network, hostport string) (net.Conn
 	return new(net.Dialer).DialContext(ctx, network, n.address)
 }
 
-// newRegistry serves the test image with a certificate for the name.
-func newRegistry(t *testing.T, name string) (*testNode, *ca.Corporate) {
+// newRegistry serves the test image.
+func newRegistry(t *testing.T) (*testNode, *ca.Corporate) {
 	t.Helper()
 	pki, err := ca.NewCorporate(time.Now())
 	if err != nil {
@@ -62,7 +62,7 @@ func newRegistry(t *testing.T, name string) (*testNode, *ca.Corporate) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
-	if err := r.Seed(t.Context(), pki.Root.PEM(), "registry.lab:5443", name, "1"); err != nil {
+	if err := r.Seed(t.Context(), pki.Root.PEM(), "registry.lab:5443", "demo/web", "1"); err != nil {
 		t.Fatal(err)
 	}
 	return &testNode{address: address, roots: x509.NewCertPool()}, pki
@@ -70,7 +70,7 @@ func newRegistry(t *testing.T, name string) (*testNode, *ca.Corporate) {
 
 func TestPull(t *testing.T) {
 	t.Parallel()
-	node, pki := newRegistry(t, "demo/web")
+	node, pki := newRegistry(t)
 	wrapped := `failed to pull and unpack image "%[1]s": failed to resolve reference "%[1]s": failed to do request: Head "https://registry.lab:5443/v2/demo/web/manifests/1": `
 	x509Text := "tls: failed to verify certificate: x509: certificate signed by unknown authority"
 	cases := map[string]struct {
@@ -215,7 +215,7 @@ func TestPodStatus(t *testing.T) {
 	ok := outcome{image: Image{ID: "x@sha256:1"}}
 	bad := outcome{waiting: &waiting{reasonPull, "no"}}
 
-	pod.Status = podStatus(pod, []outcome{ok, bad}, "10.0.0.1", "192.168.0.2", first)
+	pod.Status = podStatus(pod, []outcome{ok, bad}, place{"10.0.0.1", "192.168.0.2"}, first)
 	if diff := cmp.Diff(corev1.PodPending, pod.Status.Phase); diff != "" {
 		t.Errorf("phase with one container waiting (-want, +got):\n%s", diff)
 	}
@@ -229,7 +229,7 @@ func TestPodStatus(t *testing.T) {
 		t.Errorf("condition Ready (-want, +got):\n%s", diff)
 	}
 
-	pod.Status = podStatus(pod, []outcome{ok, ok}, "10.0.0.1", "192.168.0.2", first.Add(time.Minute))
+	pod.Status = podStatus(pod, []outcome{ok, ok}, place{"10.0.0.1", "192.168.0.2"}, first.Add(time.Minute))
 	if diff := cmp.Diff(corev1.PodRunning, pod.Status.Phase); diff != "" {
 		t.Errorf("phase with all running (-want, +got):\n%s", diff)
 	}

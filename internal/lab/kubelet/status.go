@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // outcome is what came of one container's image.
@@ -15,24 +16,31 @@ type outcome struct {
 	waiting *waiting
 }
 
+// place is where a pod is.
+type place struct{ hostIP, podIP string }
+
 // podStatus returns the status that kubelet would report for the outcomes of the pod's containers, in their order. Times of what
 // has not changed are kept.
-func podStatus(pod *corev1.Pod, outcomes []outcome, host, podIP string, now time.Time) corev1.PodStatus {
+func podStatus(pod *corev1.Pod, outcomes []outcome, where place, now time.Time) corev1.PodStatus {
 	at := metav1.NewTime(now)
 	status := *pod.Status.DeepCopy()
-	status.HostIP, status.HostIPs = host, []corev1.HostIP{{IP: host}}
-	status.PodIP, status.PodIPs = podIP, []corev1.PodIP{{IP: podIP}}
+	status.HostIP, status.HostIPs = where.hostIP, []corev1.HostIP{{IP: where.hostIP}}
+	status.PodIP, status.PodIPs = where.podIP, []corev1.PodIP{{IP: where.podIP}}
 	if status.StartTime == nil {
 		status.StartTime = &at
 	}
-	old := map[string]corev1.ContainerStatus{}
+	since := map[string]*corev1.ContainerStateRunning{}
 	for _, s := range pod.Status.ContainerStatuses {
-		old[s.Name] = s
+		since[s.Name] = s.State.Running
 	}
 	var unready []string
 	status.ContainerStatuses = nil
 	for i, container := range pod.Spec.Containers {
-		s := containerStatus(pod, container, outcomes[i], old[container.Name], at)
+		running := since[container.Name]
+		if running == nil {
+			running = &corev1.ContainerStateRunning{StartedAt: at}
+		}
+		s := containerStatus(pod.UID, container, outcomes[i], running)
 		if !s.Ready {
 			unready = append(unready, container.Name)
 		}
@@ -44,14 +52,19 @@ func podStatus(pod *corev1.Pod, outcomes []outcome, host, podIP string, now time
 		status.Phase = corev1.PodPending
 		ready, reason, message = corev1.ConditionFalse, "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
 	}
-	setCondition(&status, corev1.PodReadyToStartContainers, corev1.ConditionTrue, "", "", at)
-	setCondition(&status, corev1.PodInitialized, corev1.ConditionTrue, "", "", at)
-	setCondition(&status, corev1.ContainersReady, ready, reason, message, at)
-	setCondition(&status, corev1.PodReady, ready, reason, message, at)
+	for _, c := range []corev1.PodCondition{
+		{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue},
+		{Type: corev1.PodInitialized, Status: corev1.ConditionTrue},
+		{Type: corev1.ContainersReady, Status: ready, Reason: reason, Message: message},
+		{Type: corev1.PodReady, Status: ready, Reason: reason, Message: message},
+	} {
+		setCondition(&status, c, at)
+	}
 	return status
 }
 
-func containerStatus(pod *corev1.Pod, container corev1.Container, out outcome, old corev1.ContainerStatus, at metav1.Time) corev1.ContainerStatus {
+// containerStatus says that a container waits, or that it runs since then.
+func containerStatus(pod types.UID, container corev1.Container, out outcome, since *corev1.ContainerStateRunning) corev1.ContainerStatus {
 	started := out.waiting == nil
 	s := corev1.ContainerStatus{Name: container.Name, Image: container.Image, Ready: started, Started: &started}
 	if !started {
@@ -59,25 +72,23 @@ func containerStatus(pod *corev1.Pod, container corev1.Container, out outcome, o
 		return s
 	}
 	s.ImageID = out.image.ID
-	s.ContainerID = fmt.Sprintf("containerd://%x", sha256.Sum256([]byte(string(pod.UID)+container.Name)))
-	s.State.Running = &corev1.ContainerStateRunning{StartedAt: at}
-	if old.State.Running != nil {
-		s.State.Running = old.State.Running
-	}
+	s.ContainerID = fmt.Sprintf("containerd://%x", sha256.Sum256([]byte(string(pod)+container.Name)))
+	s.State.Running = since
 	return s
 }
 
-func setCondition(status *corev1.PodStatus, kind corev1.PodConditionType, value corev1.ConditionStatus, reason, message string, at metav1.Time) {
-	for i := range status.Conditions {
-		c := &status.Conditions[i]
-		if c.Type != kind {
+// setCondition replaces the condition of want's type and keeps its time if the status has not changed.
+func setCondition(status *corev1.PodStatus, want corev1.PodCondition, at metav1.Time) {
+	want.LastTransitionTime = at
+	for i, c := range status.Conditions {
+		if c.Type != want.Type {
 			continue
 		}
-		if c.Status != value {
-			c.LastTransitionTime = at
+		if c.Status == want.Status {
+			want.LastTransitionTime = c.LastTransitionTime
 		}
-		c.Status, c.Reason, c.Message = value, reason, message
+		status.Conditions[i] = want
 		return
 	}
-	status.Conditions = append(status.Conditions, corev1.PodCondition{Type: kind, Status: value, Reason: reason, Message: message, LastTransitionTime: at})
+	status.Conditions = append(status.Conditions, want)
 }

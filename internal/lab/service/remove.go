@@ -32,7 +32,7 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 		if err := s.delete(ctx, s.kinds.clusters, capi); err != nil {
 			return false, err
 		}
-		return false, s.removing(ctx, c, tkc, capi, waitingForWorkers, "")
+		return false, s.removing(ctx, c, tkc, capi, progress{waitingForWorkers, ""})
 	}
 	for _, controlPlane := range []bool{false, true} {
 		left, err := s.removeMachines(ctx, c, controlPlane)
@@ -44,7 +44,7 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 			if controlPlane {
 				reason = waitingForControlPlane
 			}
-			return false, s.removing(ctx, c, tkc, capi, reason, "* Machines: "+strings.Join(left, ", "))
+			return false, s.removing(ctx, c, tkc, capi, progress{reason, "* Machines: " + strings.Join(left, ", ")})
 		}
 	}
 	lb, err := s.find(ctx, s.kinds.services, c.ref.Namespace, c.ref.Name)
@@ -52,7 +52,7 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 		return false, err
 	}
 	if lb != nil {
-		if err := s.removing(ctx, c, tkc, capi, waitingForInfrastructure, "* VirtualMachineService: "+c.ref.Name); err != nil {
+		if err := s.removing(ctx, c, tkc, capi, progress{waitingForInfrastructure, "* VirtualMachineService: " + c.ref.Name}); err != nil {
 			return false, err
 		}
 		return false, s.removeInfrastructure(ctx, c, lb)
@@ -60,16 +60,19 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 	return false, s.finalizer(ctx, s.kinds.clusters, capi, clusterFinalizer, false)
 }
 
+// progress is how far a deletion is: the reason of the condition Deleting, and what is waited for.
+type progress struct{ reason, message string }
+
 // removing reports how far the deletion is.
-func (s *Service) removing(ctx context.Context, c *cluster, tkc, capi *unstructured.Unstructured, reason, message string) error {
+func (s *Service) removing(ctx context.Context, c *cluster, tkc, capi *unstructured.Unstructured, p progress) error {
 	err := s.edit(ctx, s.kinds.clusters, capi, true, func(u *unstructured.Unstructured) {
 		set(u, "Deleting", "status", "phase")
-		setConditions(u, s.host.Now(), clusterConditions(false, reason, message)...)
+		setConditions(u, s.host.Now(), clusterConditions(false, p.reason, p.message)...)
 	})
 	if err != nil {
 		return err
 	}
-	return s.report(ctx, tkc, c, "deleting", tkcConditions(false, false, "Deleting", reason))
+	return s.report(ctx, tkc, c, "deleting", tkcConditions(false, false, "Deleting", p.reason))
 }
 
 // removeMachines deletes the machines of one kind and returns the names of those that are still there. A machine is first asked to go;
