@@ -62,6 +62,7 @@ func TestKilledHostTakesPluginsAlong(t *testing.T) {
 	if err := json.Unmarshal(line, &processes); err != nil || len(processes) != 1 {
 		t.Fatalf("host says %s: %v", line, err)
 	}
+	t.Cleanup(func() { _ = pluginhost.End(context.Background(), processes[0]) })
 	if alive, err := pluginhost.Alive(processes[0]); !alive || err != nil {
 		t.Fatalf("the plugin does not live while its host does: %v %v", alive, err)
 	}
