@@ -211,9 +211,9 @@ func (r run) vacant(ctx context.Context) error {
 	return nil
 }
 
-// marked returns the manifest with the run's annotation, which is not part of what was approved.
-func marked(manifest *unstructured.Unstructured, runID string) *unstructured.Unstructured {
-	out := manifest.DeepCopy()
+// marked returns an object with the run's annotation, which is not part of what was approved.
+func marked(obj *unstructured.Unstructured, runID string) *unstructured.Unstructured {
+	out := obj.DeepCopy()
 	annotations := out.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}

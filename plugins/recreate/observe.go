@@ -13,7 +13,7 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
-// runAnnotation on the new cluster holds the id of the run that created it.
+// runAnnotation holds the id of the run that created a cluster, or applied an object on it.
 const runAnnotation = "tkgfix.dev/run"
 
 // world is what the Supervisor holds under a cluster's name. Nil is what is not there.
@@ -97,17 +97,17 @@ func creationSeen(tkc *unstructured.Unstructured, runID string) sdk.Observation 
 	}
 }
 
-// applySeen decides whether tkgfix has applied an object on the new cluster: server-side apply leaves its name.
-func applySeen(obj *unstructured.Unstructured) sdk.Observation {
-	if obj == nil {
-		return sdk.Observation{State: sdk.No, Note: "not there"}
+// applySeen decides whether this run applied an object on the new cluster. The managed fields do not tell: an apply that sets no field,
+// as that of a bare Namespace, leaves no trace in them. Another's object is no obstacle, as applying again does no harm.
+func applySeen(obj *unstructured.Unstructured, runID string) sdk.Observation {
+	switch {
+	case obj == nil:
+		return sdk.Observation{State: sdk.No, Note: "it is not there"}
+	case runID != "" && obj.GetAnnotations()[runAnnotation] == runID:
+		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("%s carries %s: %s, UID %s", describe(obj), runAnnotation, runID, obj.GetUID())}
+	default:
+		return sdk.Observation{State: sdk.No, Note: describe(obj) + " is there and was not applied by this run"}
 	}
-	for _, m := range obj.GetManagedFields() {
-		if m.Manager == "tkgfix" && m.Operation == "Apply" {
-			return sdk.Observation{State: sdk.Yes, Note: describe(obj) + " is applied, UID " + string(obj.GetUID())}
-		}
-	}
-	return sdk.Observation{State: sdk.No, Note: describe(obj) + " is there and was not applied by tkgfix"}
 }
 
 // readiness is how far a new cluster is.

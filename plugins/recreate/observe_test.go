@@ -130,23 +130,25 @@ func TestCreationSeen(t *testing.T) {
 
 func TestApplySeen(t *testing.T) {
 	t.Parallel()
-	with := func(manager, operation string) string {
-		return `{apiVersion: v1, kind: Namespace, metadata: {name: demo, uid: n1, managedFields: [{manager: ` + manager + `, operation: ` + operation + `}]}}`
+	with := func(annotations string) string {
+		return `{apiVersion: v1, kind: Namespace, metadata: {name: demo, uid: n1, annotations: {` + annotations + `}}}`
 	}
 	cases := map[string]struct {
 		reason string
 		obj    string
+		runID  string
 		want   sdk.State
 	}{
-		"absent":  {reason: "not there: apply it", want: sdk.No},
-		"applied": {reason: "tkgfix is among those who applied it", obj: with("tkgfix", "Apply"), want: sdk.Yes},
-		"foreign": {reason: "made by somebody else, such as a default namespace: applying again does no harm", obj: with("kube-apiserver", "Update"), want: sdk.No},
-		"created": {reason: "another operation of the same manager is not the one that was approved", obj: with("tkgfix", "Update"), want: sdk.No},
+		"absent":      {reason: "not there: apply it", runID: "r1", want: sdk.No},
+		"applied":     {reason: "the annotation tells that this run applied it", obj: with("tkgfix.dev/run: r1"), runID: "r1", want: sdk.Yes},
+		"another run": {reason: "what another run applied is applied again", obj: with("tkgfix.dev/run: r2"), runID: "r1", want: sdk.No},
+		"foreign":     {reason: "made by somebody else, such as a default namespace: applying does no harm", obj: with(""), runID: "r1", want: sdk.No},
+		"no id":       {reason: "an empty id must not match a missing annotation", obj: with(""), want: sdk.No},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, applySeen(object(t, tc.obj)).State); diff != "" {
+			if diff := cmp.Diff(tc.want, applySeen(object(t, tc.obj), tc.runID).State); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
 		})

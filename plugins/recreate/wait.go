@@ -144,7 +144,7 @@ func (r run) applyWorkload(ctx context.Context, c *kube.Client, key string, w wo
 		}
 		found.GVK = gvk
 		found.GVR.Version = gvk.Version
-		obj := w.object.DeepCopy()
+		obj := marked(w.object, r.id)
 		if found.Namespaced && obj.GetNamespace() == "" {
 			obj.SetNamespace("default")
 		}
@@ -157,12 +157,12 @@ func (r run) applyWorkload(ctx context.Context, c *kube.Client, key string, w wo
 		}
 		live, err := c.Get(ctx, found, obj.GetNamespace(), obj.GetName())
 		if apierrors.IsNotFound(err) {
-			return applySeen(nil), nil
+			return applySeen(nil, r.id), nil
 		}
 		if err != nil {
 			return sdk.Observation{}, err
 		}
-		return applySeen(live), nil
+		return applySeen(live, r.id), nil
 	}
 	act := func(ctx context.Context) error {
 		found, obj, err := resource(ctx)
