@@ -65,6 +65,9 @@ func FuzzParse(f *testing.F) {
 	}
 	known := testSchemas()
 	f.Fuzz(func(t *testing.T, src []byte) {
+		// An input that hangs shall show itself: a fuzzer alone waits.
+		hung := time.AfterFunc(30*time.Second, func() { panic(fmt.Sprintf("Check hangs on %q", src)) })
+		defer hung.Stop()
 		w, diags := Check("f.yaml", src, known)
 		if (w == nil) != (len(diags) > 0) {
 			t.Fatalf("workflow %v with %d diagnostics", w != nil, len(diags))

@@ -113,12 +113,30 @@ func (w *Workflow) EvalConnections(s Scope) (ConnectionValues, error) {
 		out.Supervisor = &Supervisor{Kubeconfig: text(c.Kubeconfig), Context: text(c.Context)}
 	}
 	if c := w.Connections.Nodes; c != nil {
-		out.Nodes = &Nodes{Via: c.Via, User: text(c.User), KnownHosts: text(c.KnownHosts), HostKeys: c.HostKeys, Port: c.Port}
+		out.Nodes = &Nodes{Via: c.Via, User: text(c.User), KnownHosts: text(c.KnownHosts), HostKeys: c.HostKeys}
+		port, err := w.evalPort(c, s)
+		errs = append(errs, err)
+		out.Nodes.Port = port
 	}
 	if err := errors.Join(errs...); err != nil {
 		return ConnectionValues{}, err
 	}
 	return out, nil
+}
+
+func (w *Workflow) evalPort(n *NodesSpec, s Scope) (int, error) {
+	if n.PortExpr.IsZero() {
+		return n.Port, nil
+	}
+	v, err := w.eval(&n.PortExpr, s)
+	if err != nil {
+		return 0, err
+	}
+	port, ok := v.(int64)
+	if !ok || port < 1 || port > maxPort {
+		return 0, fmt.Errorf("%s: port must be from 1 to %d, and this is %v", n.PortExpr.Pos, maxPort, v)
+	}
+	return int(port), nil
 }
 
 // evalValue returns a value with its expressions evaluated, ready for JSON.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -183,7 +182,7 @@ func TestEvalConnections(t *testing.T) {
 	t.Parallel()
 	w := fixture(t, "")
 	_, err := w.EvalConnections(Scope{})
-	if err == nil || !strings.Contains(err.Error(), "w.yaml:11:34: environment variable KUBECONFIG is not set") {
+	if err == nil || !strings.Contains(err.Error(), "w.yaml:11:35: environment variable KUBECONFIG is not set") {
 		t.Errorf("a variable that is not set: got %v", err)
 	}
 	got, err := w.EvalConnections(Scope{Env: map[string]string{"KUBECONFIG": "/k"}})
@@ -199,6 +198,42 @@ func TestEvalConnections(t *testing.T) {
 	}
 }
 
+func TestEvalPort(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reason string
+		given  any
+		want   int
+		err    string
+	}{
+		"Integer":     {"an input gives the port", int64(2222), 2222, ""},
+		"ThroughJSON": {"a number that went through JSON is still whole", 2222.0, 2222, ""},
+		"Zero":        {"no port is 0", int64(0), 0, "w.yaml:8:24: port must be from 1 to 65535, and this is 0"},
+		"Large":       {"no port is above 65535", int64(70000), 0, "w.yaml:8:24: port must be from 1 to 65535, and this is 70000"},
+	}
+	src := "apiVersion: tkgfix.dev/v1alpha1\nkind: Workflow\nmetadata: {name: port}\nspec:\n  inputs:\n    port: {type: integer}\n  connections:\n" +
+		"    nodes: {port: \"${{ inputs.port }}\"}\n  steps:\n    - {id: a, uses: anything}\n"
+	w, diags := Check("w.yaml", []byte(src), testSchemas())
+	if err := diags.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := w.EvalConnections(Scope{Inputs: map[string]any{"port": tc.given}})
+			if tc.err != "" {
+				if err == nil || err.Error() != tc.err {
+					t.Errorf("%s: want %q, got %v", tc.reason, tc.err, err)
+				}
+				return
+			}
+			if err != nil || got.Nodes.Port != tc.want {
+				t.Errorf("%s: want %d, got %+v, %v", tc.reason, tc.want, got.Nodes, err)
+			}
+		})
+	}
+}
+
 func TestEvalCost(t *testing.T) {
 	t.Parallel()
 	w := fixture(t, `    - {id: last, uses: anything, with: {x: "${{ steps.free.l.map(a, steps.free.l.map(b, steps.free.l.map(c, a + b + c))) }}"}}`+"\n")
@@ -208,13 +243,10 @@ func TestEvalCost(t *testing.T) {
 		list[i] = 1.0
 	}
 	s.Steps["free"] = map[string]any{"l": list}
-	began := time.Now()
+	// Unbounded, these are eight thousand million additions.
 	_, err := w.EvalWith(w.Step("last"), s)
 	if err == nil || !strings.Contains(err.Error(), "too much work") {
 		t.Errorf("want the cost limit, got %v", err)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("the cost limit took %s", took)
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 	maxExprLength = 4096
 	maxExprNodes  = 4000
 	maxExprDepth  = 50
-	maxExprCost   = 1_000_000
+	maxExprCost   = 500_000
 	maxRegexSize  = 500
 )
 
@@ -101,8 +101,9 @@ func (k *compiler) env(scope scopeKind) (*cel.Env, error) {
 
 // compile returns the expression of a text whose characters stand at places, or nil after a diagnostic.
 func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
-	e := &Expr{Source: strings.TrimSpace(text), Pos: places[0], src: k.src, text: text, places: places, scope: scope}
-	whole := k.src.span(e.Pos.Line, e.Pos.Col, len(places)-1)
+	e := &Expr{Source: strings.TrimSpace(text), src: k.src, text: text, places: places, scope: scope}
+	whole := e.whole()
+	e.Pos = whole.Pos
 	k.count++
 	switch {
 	case k.count > maxExprs:

@@ -12,6 +12,7 @@ import (
 const (
 	maxSteps   = 100
 	maxInputs  = 100
+	maxPort    = 65535
 	maxTimeout = 7 * 24 * time.Hour
 	maxWait    = time.Hour // the longest pause between two attempts
 )
@@ -195,12 +196,31 @@ func (d *decoder) nodes(node ast.Node) *NodesSpec {
 		n.Via = d.oneOf(node, "via", "ssh")
 	}
 	if node := o.node("port"); node != nil {
-		n.Port = d.integer(node, "port", 1, 65535)
+		d.port(node, n)
 	}
 	if node := o.node("hostKeys"); node != nil {
 		n.HostKeys = d.oneOf(node, "hostKeys", "accept-new", "strict")
 	}
 	return n
+}
+
+// port reads a port: a number, or one expression that gives it.
+func (d *decoder) port(node ast.Node, n *NodesSpec) {
+	text, ok := constantOf(node)
+	if s, isText := text.(string); !ok || !isText || !strings.Contains(s, exprOpen) {
+		n.Port = d.integer(node, "port", 1, maxPort)
+		return
+	}
+	t := d.template(node, "port", scopeConnections)
+	if t == nil {
+		return
+	}
+	e, single := t.single()
+	if !single {
+		d.add(nodeSpan(d.src, node), kindType, "port must be a whole number, or one expression that is")
+		return
+	}
+	n.PortExpr = *e
 }
 
 // optional reads a template that may be left out.

@@ -93,6 +93,17 @@ func (v *validator) connectionExpressions() {
 	if n := c.Nodes; n != nil {
 		v.text(n.User)
 		v.text(n.KnownHosts)
+		v.port(&n.PortExpr)
+	}
+}
+
+func (v *validator) port(e *Expr) {
+	if e.IsZero() {
+		return
+	}
+	t := v.types.check(e, v.collector)
+	if t != nil && !isDyn(t) && t.Kind() != cel.IntKind {
+		v.add(e.whole(), kindType, "port must be a whole number, and this is %s; int() makes one of a text", typeWord(t))
 	}
 }
 

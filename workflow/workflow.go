@@ -69,7 +69,9 @@ type SupervisorSpec struct {
 type NodesSpec struct {
 	// Via is ssh. HostKeys is accept-new or strict.
 	Via, HostKeys string
-	Port          int
+	// Port is the number; PortExpr, when it is not zero, is the expression that gives it.
+	Port     int
+	PortExpr Expr
 	// User defaults to vmware-system-user (tkg-facts.md §3). KnownHosts is nil when it was left out.
 	User, KnownHosts *Template
 }
