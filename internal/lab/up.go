@@ -167,7 +167,7 @@ func failUp(ctx context.Context, dir string, err error) error {
 	return plugins.Hint(errors.Join(err, downErr, errors.New(tail)), "the whole log: %s", path)
 }
 
-// made are the names in a laboratory's folder. Down removes these and nothing else.
+// madeNames returns the names in a laboratory's folder. Down removes these and nothing else.
 func madeNames() []string {
 	return []string{"kubeconfig", "ca", "workload.yaml", "audit", "nodes", "planes", "processes", logFile, stateFile}
 }
@@ -209,7 +209,7 @@ func Down(ctx context.Context, dir string) error {
 // unmountBelow takes away mounts in dir. There are none as long as nodes mount in namespaces of their own; removing files through one
 // would remove the host's.
 func unmountBelow(dir string) error {
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("finding the laboratory's folder: %w", err)
 	}
@@ -219,7 +219,7 @@ func unmountBelow(dir string) error {
 	}
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Fields(line)
-		if len(fields) < 5 || !strings.HasPrefix(fields[4], real+"/") {
+		if len(fields) < 5 || !strings.HasPrefix(fields[4], resolved+"/") {
 			continue
 		}
 		if err := syscall.Unmount(fields[4], syscall.MNT_DETACH); err != nil {

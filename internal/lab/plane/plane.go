@@ -56,7 +56,8 @@ type Options struct {
 	Controllers []string
 	// Scheduler says whether kube-scheduler runs as well.
 	Scheduler bool
-	Now       func() time.Time
+	// Now is the clock by which certificates and tokens are dated.
+	Now func() time.Time
 }
 
 // Plane is a running control plane.
@@ -140,7 +141,7 @@ func (p *Plane) Admin(user string) ([]byte, error) {
 	return p.kubeconfig(user, &clientcmdapi.AuthInfo{ClientCertificateData: pair.Cert, ClientKeyData: pair.Key})
 }
 
-// Bearer returns a kubeconfig with a token. namespace is its context's.
+// Bearer returns a kubeconfig with a token.
 func (p *Plane) Bearer(user, token string) ([]byte, error) {
 	return p.kubeconfig(user, &clientcmdapi.AuthInfo{Token: token})
 }
