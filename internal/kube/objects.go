@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -60,11 +61,11 @@ func resumable(err error) string {
 	if !apierrors.IsResourceExpired(err) {
 		return ""
 	}
-	status, ok := err.(apierrors.APIStatus)
+	status, ok := errors.AsType[*apierrors.StatusError](err)
 	if !ok {
 		return ""
 	}
-	return status.Status().Continue
+	return status.ErrStatus.Continue
 }
 
 // Create creates an object in its own namespace. It blocks on the network.
