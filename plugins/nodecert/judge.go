@@ -175,7 +175,12 @@ func resultOf(n tkg.Node, look nodelook.Look, wanted []declaration, candidate []
 		return r
 	}
 	r.Candidate = !slices.ContainsFunc(candidate, func(c *x509.Certificate) bool { return !roots.Has(c) })
-	if f, ok := carrier(look, candidate); ok && !slices.ContainsFunc(r.Files, func(other file) bool { return other.Path == f.Path }) {
+	f, ok := carrier(look, candidate)
+	shown := func(other file) bool {
+		return other.Path == f.Path || other.State == present && other.NewerThanContainerd == f.NewerThanContainerd && !slices.ContainsFunc(f.Found,
+			func(fingerprint string) bool { return !slices.Contains(other.Found, fingerprint) })
+	}
+	if ok && !slices.ContainsFunc(r.Files, shown) {
 		r.Files = append(r.Files, f)
 	}
 	return r

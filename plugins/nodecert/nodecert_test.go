@@ -132,6 +132,11 @@ func TestConclude(t *testing.T) {
 		t.Errorf("summary: got %q", got)
 	}
 
+	bundle := nodelook.File{Path: bundled, Data: ca.PEM(), Changed: before.Add(-time.Hour), Go: true}
+	out, _ = conclude(nodes[:1], []nodelook.Look{look(bundle, declared)}, declarations(entries, nil), []*x509.Certificate{ca.Cert})
+	if len(out.Nodes[0].Files) != 1 {
+		t.Errorf("the declared file holds the candidate: want no second row for the bundle, got %+v", out.Nodes[0].Files)
+	}
 	out, _ = conclude(nodes, []nodelook.Look{look(declared), look()}, declarations(entries, nil), nil)
 	if out.OK || out.CandidateOnAll {
 		t.Errorf("one node lacks it: want not ok, got %+v", out)
