@@ -118,6 +118,13 @@ func TestJudge(t *testing.T) {
 			},
 			class: certs.ClassMissingIssuer, err: unknown, missing: []string{"CN=Harbor CA,O=Harbor"}, note: "if the issuer is a root, trust it",
 		},
+		"B04 no CA of the same organization": {
+			reason: "a trusted server certificate of the same organization is no ground to take the issuer for an intermediate",
+			make: func(t *testing.T) made {
+				return made{chain: list(server(t, root(t, "Harbor CA"))), roots: list(root(t, "Pinned", notCA))}
+			},
+			class: certs.ClassMissingIssuer, err: unknown, missing: []string{"CN=Harbor CA,O=Corp"},
+		},
 		"B06": {
 			reason: "the CA was renewed with a new key: the name fits and the key does not",
 			make: func(t *testing.T) made {

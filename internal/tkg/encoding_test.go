@@ -35,9 +35,9 @@ func TestDecode(t *testing.T) {
 	}{
 		"single":               {reason: "right for TkgServiceConfiguration", data: single, want: 1, layers: 1, pem: pemText},
 		"double":               {reason: "right for a Secret", data: tkg.Encode([]byte(pemText), 2), want: 2, layers: 2, pem: pemText},
-		"double for single":    {reason: "the common slip", data: tkg.Encode([]byte(pemText), 2), want: 1, layers: 2, pem: pemText, problem: "2 layers of base64, this place wants 1"},
+		"double for single":    {reason: "the common slip", data: tkg.Encode([]byte(pemText), 2), want: 1, layers: 2, pem: pemText, problem: "too often or more: 2 layers of base64, this place wants 1"},
 		"single for double":    {reason: "what the vendor warns of", data: single, want: 2, layers: 1, pem: pemText, problem: "too seldom"},
-		"triple":               {reason: "counted, not assumed", data: tkg.Encode([]byte(pemText), 3), want: 1, layers: 3, pem: pemText, problem: "3 layers"},
+		"triple":               {reason: "counted, not assumed", data: tkg.Encode([]byte(pemText), 3), want: 1, layers: 3, pem: pemText, problem: "too often or more: 3 layers"},
 		"five":                 {reason: "the last that is looked at", data: tkg.Encode([]byte(pemText), 5), want: 1, layers: 5, pem: pemText, problem: "5 layers"},
 		"six":                  {reason: "there is an end", data: tkg.Encode([]byte(pemText), 6), want: 1, layers: 5, problem: "no PEM under 5 layers"},
 		"plain":                {reason: "no layer at all", data: pemText, want: 1, layers: 0, pem: pemText, problem: "plain PEM"},
