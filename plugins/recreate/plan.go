@@ -253,6 +253,9 @@ func workloadChange(ref tkg.Ref, obj *unstructured.Unstructured) (plugins.Planne
 // the live cluster. A refusal is a block; anything else that goes wrong is an error.
 func (s supervisor) rehearse(ctx context.Context, live, manifest *unstructured.Unstructured) ([]plugins.Block, []plugins.Evidence, error) {
 	dry := supervisor{c: s.c.DryRun(), ref: s.ref}
+	if !dry.c.IsDryRun() {
+		return nil, nil, errors.New("the client would really delete the cluster: nothing was tried")
+	}
 	trial := manifest.DeepCopy()
 	trial.SetName(checkName(manifest.GetName()))
 	var blocks []plugins.Block
