@@ -61,25 +61,24 @@ func parseObject(doc []byte) (*unstructured.Unstructured, error) {
 	if bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
 		return nil, nil
 	}
-	var head struct {
-		APIVersion, Kind string
-		Metadata         struct{ Name string }
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
+	// By exact keys, as the API server reads them: encoding/json would take metaData for metadata.
+	fields := map[string]any{}
+	if err := json.Unmarshal(raw, &fields); err != nil {
 		return nil, errors.New("not an object with apiVersion, kind and metadata")
 	}
-	switch {
-	case head.APIVersion == "" || head.Kind == "":
+	obj := &unstructured.Unstructured{Object: fields}
+	switch kind := obj.GetKind(); {
+	case obj.GetAPIVersion() == "" || kind == "":
 		return nil, errors.New("apiVersion or kind is missing")
-	case strings.HasSuffix(head.Kind, "List"):
-		return nil, fmt.Errorf("%s: write its items as documents of their own", head.Kind)
-	case head.Metadata.Name == "":
-		return nil, fmt.Errorf("%s without metadata.name", head.Kind)
+	case strings.HasSuffix(kind, "List"):
+		return nil, fmt.Errorf("%s: write its items as documents of their own", kind)
+	case obj.GetName() == "":
+		return nil, fmt.Errorf("%s without metadata.name", kind)
 	}
-	if _, err := schema.ParseGroupVersion(head.APIVersion); err != nil {
+	if _, err := schema.ParseGroupVersion(obj.GetAPIVersion()); err != nil {
 		return nil, err
 	}
-	obj := &unstructured.Unstructured{}
+	// Once more by the API machinery, which keeps whole numbers whole.
 	return obj, obj.UnmarshalJSON(raw)
 }
 
