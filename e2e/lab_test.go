@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +160,8 @@ type audited struct {
 		Resource, Namespace, Name, Subresource string
 	}
 	ResponseStatus struct{ Code int }
+	// RequestObject of a deletion holds its options.
+	RequestObject struct{ DryRun []string }
 }
 
 func (a audited) String() string {
@@ -168,7 +171,7 @@ func (a audited) String() string {
 func (a audited) writes() bool {
 	switch a.Verb {
 	case "create", "update", "patch", "delete", "deletecollection":
-		return !strings.Contains(a.RequestURI, "dryRun=All")
+		return !strings.Contains(a.RequestURI, "dryRun=All") && !slices.Contains(a.RequestObject.DryRun, "All")
 	}
 	return false
 }

@@ -3,7 +3,6 @@ package attempt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -70,7 +69,8 @@ func Do(ctx context.Context, p Policy, tell func(Try) error, f func(context.Cont
 		return try.Next, false
 	}), func(ctx context.Context) error {
 		err := f(ctx)
-		if err != nil && ctx.Err() == nil || last == nil {
+		// A bare end of the context says nothing; an error that only wraps it may say what was waited for.
+		if err != nil && err != ctx.Err() || last == nil {
 			last = err
 		}
 		switch plugins.KindOf(err) {
@@ -84,7 +84,8 @@ func Do(ctx context.Context, p Policy, tell func(Try) error, f func(context.Cont
 		return nil
 	case outer.Err() != nil:
 		return context.Cause(outer)
-	case ctx.Err() != nil && last != nil && !errors.Is(last, context.DeadlineExceeded):
+	case ctx.Err() != nil && last != nil:
+		// What the step said last, such as what it was waiting for, is worth more than the time alone.
 		return plugins.Hint(fmt.Errorf("not done within %s: %w", p.Timeout, last), "%s", plugins.HintOf(last))
 	case ctx.Err() != nil:
 		return fmt.Errorf("not done within %s", p.Timeout)

@@ -46,10 +46,7 @@ func (a *app) readWorkflow(path string, known engine.Catalog) (*workflow.Workflo
 	if err != nil {
 		return nil, plugins.Hint(fmt.Errorf("read workflow: %w", err), "tkgfix plan FILE")
 	}
-	w, diags := workflow.Parse(path, src)
-	if len(diags) == 0 {
-		diags = w.Validate(known)
-	}
+	w, diags := workflow.Check(path, src, known)
 	if len(diags) > 0 {
 		diags.Format(a.ui.Err)
 		return nil, fmt.Errorf("%s: %d problems", path, len(diags))

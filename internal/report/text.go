@@ -20,6 +20,8 @@ import (
 const (
 	maxDiffLines = 80
 	maxLine      = 120
+	maxText      = 400
+	maxBad       = 3
 )
 
 // PlanText writes a plan for a terminal: what was found, what would change, what the gates cover.
@@ -56,10 +58,12 @@ func (t *text) line(indent int, format string, args ...any) {
 
 func (t *text) step(s plan.Step) {
 	t.line(2, "%-10s %-10s %s", s.ID, status(s), firstOf(s.Summary, s.Why))
-	for _, e := range s.Evidence {
-		if e.Verdict == plugins.Bad {
-			t.block(13, "- "+e.Subject+": "+e.Text)
-		}
+	bad := slices.DeleteFunc(slices.Clone(s.Evidence), func(e plugins.Evidence) bool { return e.Verdict != plugins.Bad })
+	for _, e := range bad[:min(len(bad), maxBad)] {
+		t.block(13, "- "+e.Subject+": "+e.Text)
+	}
+	if more := len(bad) - maxBad; more > 0 {
+		t.line(13, "… and %d more: --output json or markdown shows all", more)
 	}
 	for _, w := range s.Warnings {
 		t.block(13, "warning: "+w)
@@ -75,7 +79,7 @@ func (t *text) step(s plan.Step) {
 // block writes a text of several lines, each indented.
 func (t *text) block(indent int, s string) {
 	for l := range strings.Lines(strings.TrimSpace(s)) {
-		t.line(indent, "%s", strings.TrimRight(l, "\n"))
+		t.line(indent, "%s", cut(strings.TrimRight(l, "\n"), maxText))
 	}
 }
 
@@ -92,7 +96,7 @@ func (t *text) changes(p *plan.Plan, s plan.Step) {
 		t.list(6, "lost", c.Lost)
 		t.list(6, "may also touch", c.Impact)
 		if c.Undo != "" {
-			t.line(6, "undo: %s", c.Undo)
+			t.line(6, "undo: %s", cut(c.Undo, maxText))
 		}
 		for _, pre := range c.Preconditions {
 			t.line(6, "only if: %s %s is %s", pre.Target, pre.Field, pre.Value)
@@ -124,16 +128,21 @@ func Diff(c plugins.PlannedChange) []string {
 		if strings.HasPrefix(l, "---") || strings.HasPrefix(l, "+++") || strings.HasPrefix(l, "@@") || strings.HasPrefix(l, `\`) {
 			continue
 		}
-		if len([]rune(l)) > maxLine {
-			l = string([]rune(l)[:maxLine]) + "…"
-		}
-		lines = append(lines, l)
+		lines = append(lines, cut(l, maxLine))
 	}
 	if len(lines) > maxDiffLines {
 		more := len(lines) - maxDiffLines
 		lines = append(lines[:maxDiffLines], fmt.Sprintf("… %d more lines: --output json shows all", more))
 	}
 	return lines
+}
+
+// cut shortens a line to n characters.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
 }
 
 func asYAML(raw json.RawMessage) string {

@@ -6,7 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tkgfix/tkgfix/internal/kube"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -45,14 +48,18 @@ func TestNodeOf(t *testing.T) {
 		},
 		"Hostile": {
 			reason:  "an address ends up in a command that a person is told to type",
-			machine: meta + "status: {addresses: [{type: InternalIP, address: \"1.1.1.1; reboot\"}, {type: InternalIP, address: \"fe80::1%eth0\"}, {type: InternalIP}, text, 5]}",
+			machine: meta + "status: {addresses: [{type: InternalIP, address: \"1.1.1.1; reboot\"}, {type: InternalIP, address: \"fe80::1%eth0\"}, {type: InternalIP}]}",
 			want:    Node{Name: "dev1-np1-a", MachineUID: "u1", Created: created},
 		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := nodeOf(object(t, c.machine))
+			machine, err := kube.As[clusterv1.Machine](object(t, c.machine))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := nodeOf(machine)
 			if got.Created.IsZero() {
 				got.Created = time.Time{}
 			}

@@ -13,17 +13,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-const (
-	clusterLabel      = "cluster.x-k8s.io/cluster-name"
-	controlPlaneLabel = "cluster.x-k8s.io/control-plane"
-	// maxNodes bounds a cluster. A VKS cluster ends at 450 nodes.
-	maxNodes = 5000
-)
+// maxNodes bounds a cluster. A VKS cluster ends at 450 nodes.
+const maxNodes = 5000
 
 // Node is a machine of a cluster.
 type Node struct {
@@ -47,17 +44,22 @@ func Workers(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
 	}
 	var out []Node
 	seen := 0
-	opts := metav1.ListOptions{LabelSelector: clusterLabel + "=" + ref.Name}
+	opts := metav1.ListOptions{LabelSelector: clusterv1.ClusterNameLabel + "=" + ref.Name}
 	err = c.Each(ctx, machines, ref.Namespace, opts, func(u *unstructured.Unstructured) error {
 		if seen++; seen > maxNodes {
 			return fmt.Errorf("cluster %s has more than %d machines", ref, maxNodes)
 		}
-		node := nodeOf(u)
-		if node.ControlPlane || u.GetDeletionTimestamp() != nil {
+		// The fields that are read are the same in v1beta1, so one type serves whichever version the Supervisor prefers.
+		machine, err := kube.As[clusterv1.Machine](u)
+		if err != nil {
+			return err
+		}
+		node := nodeOf(machine)
+		if node.ControlPlane || machine.DeletionTimestamp != nil {
 			return nil
 		}
 		if node.Address == "" {
-			address, err := vmAddress(ctx, c, u)
+			address, err := vmAddress(ctx, c, machine)
 			if err != nil {
 				return err
 			}
@@ -77,23 +79,18 @@ func Workers(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
 	return out, nil
 }
 
-func nodeOf(u *unstructured.Unstructured) Node {
-	_, controlPlane := u.GetLabels()[controlPlaneLabel]
-	name, _, _ := unstructured.NestedString(u.Object, "status", "nodeRef", "name")
-	version, _, _ := unstructured.NestedString(u.Object, "spec", "version")
+func nodeOf(m *clusterv1.Machine) Node {
+	_, controlPlane := m.Labels[clusterv1.MachineControlPlaneLabel]
 	return Node{
-		Name: cmp.Or(name, u.GetName()), MachineUID: u.GetUID(), Address: machineAddress(u),
-		Created: u.GetCreationTimestamp().Time, ControlPlane: controlPlane, Version: version,
+		Name: cmp.Or(m.Status.NodeRef.Name, m.Name), MachineUID: m.UID, Address: machineAddress(m),
+		Created: m.CreationTimestamp.Time, ControlPlane: controlPlane, Version: m.Spec.Version,
 	}
 }
 
-func machineAddress(u *unstructured.Unstructured) string {
-	addresses, _, _ := unstructured.NestedSlice(u.Object, "status", "addresses")
-	for _, a := range addresses {
-		m, _ := a.(map[string]any)
-		text, _ := m["address"].(string)
-		if m["type"] == "InternalIP" && isIP(text) {
-			return text
+func machineAddress(m *clusterv1.Machine) string {
+	for _, a := range m.Status.Addresses {
+		if a.Type == clusterv1.MachineInternalIP && isIP(a.Address) {
+			return a.Address
 		}
 	}
 	return ""
@@ -101,7 +98,7 @@ func machineAddress(u *unstructured.Unstructured) string {
 
 // vmAddress reads the address of the VirtualMachine behind a Machine: status.vmIp in v1alpha1, status.network.primaryIP4 or
 // primaryIP6 from v1alpha2 on. It is empty if there is none yet.
-func vmAddress(ctx context.Context, c *kube.Client, machine *unstructured.Unstructured) (string, error) {
+func vmAddress(ctx context.Context, c *kube.Client, machine *clusterv1.Machine) (string, error) {
 	vms, err := c.Resource(ctx, vmGroup, "VirtualMachine")
 	if errors.Is(err, kube.ErrNotServed) {
 		return "", nil
@@ -109,12 +106,12 @@ func vmAddress(ctx context.Context, c *kube.Client, machine *unstructured.Unstru
 	if err != nil {
 		return "", err
 	}
-	names := []string{machine.GetName()}
-	if infra, _, _ := unstructured.NestedString(machine.Object, "spec", "infrastructureRef", "name"); infra != "" && infra != names[0] {
+	names := []string{machine.Name}
+	if infra := machine.Spec.InfrastructureRef.Name; infra != "" && infra != names[0] {
 		names = append(names, infra)
 	}
 	for _, name := range names {
-		vm, err := c.Get(ctx, vms, machine.GetNamespace(), name)
+		vm, err := c.Get(ctx, vms, machine.Namespace, name)
 		if apierrors.IsNotFound(err) {
 			continue
 		}

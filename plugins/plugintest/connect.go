@@ -29,7 +29,15 @@ func Connect(t testing.TB, step plugins.Step) plugins.Step {
 		Logger:           hclog.NewNullLogger(),
 		Test:             &plugin.ServeTestConfig{Context: ctx, ReattachConfigCh: attach, CloseCh: closed},
 	})
-	t.Cleanup(func() { stop(); <-closed })
+	// go-plugin must be told once only to stop: by the client if there is one, else by the context.
+	shutdown := func() error { stop(); return nil }
+	t.Cleanup(func() {
+		if shutdown() != nil {
+			stop()
+		}
+		<-closed
+		stop()
+	})
 
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: wire.Handshake(),
@@ -41,7 +49,7 @@ func Connect(t testing.TB, step plugins.Step) plugins.Step {
 	if err != nil {
 		t.Fatalf("connect to step: %v", err)
 	}
-	t.Cleanup(func() { _ = protocol.Close() })
+	shutdown = protocol.Close
 	raw, err := protocol.Dispense(wire.PluginName)
 	if err != nil {
 		t.Fatalf("connect to step: %v", err)
