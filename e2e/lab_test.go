@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -160,8 +161,8 @@ type audited struct {
 		Resource, Namespace, Name, Subresource string
 	}
 	ResponseStatus struct{ Code int }
-	// RequestObject of a deletion holds its options.
-	RequestObject struct{ DryRun []string }
+	// RequestObject of a deletion holds its options; of other requests an object or a patch.
+	RequestObject json.RawMessage
 }
 
 func (a audited) String() string {
@@ -171,7 +172,9 @@ func (a audited) String() string {
 func (a audited) writes() bool {
 	switch a.Verb {
 	case "create", "update", "patch", "delete", "deletecollection":
-		return !strings.Contains(a.RequestURI, "dryRun=All") && !slices.Contains(a.RequestObject.DryRun, "All")
+		var options struct{ DryRun []string }
+		dry := a.Verb == "delete" && json.Unmarshal(a.RequestObject, &options) == nil && slices.Contains(options.DryRun, "All")
+		return !dry && !strings.Contains(a.RequestURI, "dryRun=All")
 	}
 	return false
 }

@@ -34,7 +34,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-o", dir+"/", "../cmd/tkgfix", "../cmd/tkgfix-lab")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "../cmd/tkgfix", "../cmd/tkgfix-lab")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the binaries: %v\n%s", err, out)

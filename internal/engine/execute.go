@@ -96,7 +96,8 @@ func (x *execution) proceed(ctx context.Context) error {
 		return err
 	}
 	b := x.builder(x.run.Plan)
-	b.Retry = func(id string, t attempt.Try) error { return x.retried(ctx, id, t) }
+	b.Wait = true
+	b.Trying = func(id string, t attempt.Try) error { return x.retried(ctx, id, t) }
 	for _, id := range x.workflow.Order() {
 		if err := x.step(ctx, b, id); err != nil {
 			return err
@@ -143,6 +144,10 @@ func (x *execution) build(ctx context.Context, c Created) (*plan.Plan, error) {
 		return nil, err
 	}
 	b := x.builder(p)
+	b.Trying = func(id string, t attempt.Try) error {
+		x.tell(Event{Kind: EventRetry, ID: id, Text: t.Err.Error()})
+		return nil
+	}
 	b.Began = func(id string) { x.tell(Event{Kind: EventPlanning, ID: id}) }
 	b.Ended = func(s plan.Step) { x.tell(Event{Kind: EventPlanned, ID: s.ID, Step: &s}) }
 	if err := b.Build(ctx, p); err != nil {

@@ -22,7 +22,7 @@ import (
 const maxKubeconfig = 4 << 20
 
 const loginHint = "log in to the Supervisor: kubectl vsphere login --server=SUPERVISOR --vsphere-username=USER, " +
-	"and give its kubeconfig with --kubeconfig"
+	"then name its kubeconfig: export KUBECONFIG=FILE"
 
 func fileConfig(conn plugins.Kube) (*rest.Config, error) {
 	if conn.Kubeconfig == "" {

@@ -22,11 +22,14 @@ type Builder struct {
 	Step func(ctx context.Context, uses string) (plugins.Step, error)
 	// Effects tells each used step's effect.
 	Effects map[string]plugins.Effect
-	// Began and Ended, if set, are told as each step is planned.
+	// Began and Ended, if set, are told as a step is asked, and as it is planned.
 	Began func(id string)
 	Ended func(Step)
-	// Retry, if set, is told of each attempt that will be followed by another; an error ends the attempts.
-	Retry func(id string, t attempt.Try) error
+	// Trying, if set, is told of each attempt that will be followed by another; an error ends the attempts.
+	Trying func(id string, t attempt.Try) error
+	// Wait says that a condition that is not yet true is waited for. While a plan is made it is not: it is said, and looked at
+	// again when the run gets there.
+	Wait bool
 }
 
 // Build plans all steps in order into p, which holds everything but steps and gates. It blocks while the reading steps
@@ -70,10 +73,10 @@ func (b *Builder) Gate(p *Plan, s Step) (Gate, error) {
 func (b *Builder) PlanStep(ctx context.Context, p *Plan, id string, used int) (Step, error) {
 	ws := b.step(id)
 	s := Step{ID: id, Uses: ws.Uses, Effect: b.Effects[ws.Uses]}
-	if b.Began != nil {
-		b.Began(id)
-	}
 	if b.prepare(p, ws, &s) {
+		if b.Began != nil {
+			b.Began(id)
+		}
 		impl, err := b.Step(ctx, ws.Uses)
 		if err != nil {
 			return s, fmt.Errorf("start step %s: %w", id, err)
@@ -159,21 +162,20 @@ func (b *Builder) ask(ctx context.Context, p *Plan, ws *workflow.Step, impl plug
 	var resp plugins.PlanResponse
 	policy := StepPolicy(ws)
 	policy.Used = used
-	// While a plan is made nothing is waited for: what is not yet true is said, and looked at when the run gets there.
-	if b.Retry == nil {
+	if !b.Wait {
 		policy.Poll = 0
 	}
 	err := attempt.Do(ctx, policy, func(t attempt.Try) error {
-		if b.Retry == nil {
+		if b.Trying == nil {
 			return nil
 		}
-		return b.Retry(ws.ID, t)
+		return b.Trying(ws.ID, t)
 	}, func(ctx context.Context) (err error) {
 		resp, err = impl.Plan(ctx, req)
 		return err
 	})
 	switch {
-	case err != nil && plugins.KindOf(err) == plugins.KindNotYet && b.Retry == nil:
+	case err != nil && plugins.KindOf(err) == plugins.KindNotYet && !b.Wait:
 		s.settle(Deferred, err.Error())
 		return nil
 	case err != nil:

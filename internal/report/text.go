@@ -175,13 +175,16 @@ func Totals(p *plan.Plan) string {
 		}
 	}
 	out := "No changes."
+	if slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return s.Status == plan.Failed }) {
+		out = "Planning failed: what would change is not known."
+	}
 	if len(parts) > 0 {
 		out = "Plan: " + strings.Join(parts, ", ") + "."
 	}
 	if deferred > 0 {
 		out += fmt.Sprintf(" Known later: %d of %d steps.", deferred, len(p.Steps))
 	}
-	if slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return len(s.Blocks) > 0 }) {
+	if p.Blocked() {
 		out += " BLOCKED."
 	}
 	return out

@@ -16,6 +16,10 @@ import (
 // vSphere Namespace (tkg-facts.md §3). It blocks on the network of the Supervisor and does not reach the cluster yet.
 func WorkloadClient(ctx context.Context, c *kube.Client, ref Ref) (*kube.Client, error) {
 	secret, err := secret(ctx, c, ref, "-kubeconfig")
+	if apierrors.IsNotFound(err) {
+		return nil, plugins.Hint(fmt.Errorf("find the way into cluster %s: %w", ref, err),
+			"there is no such cluster, or it is not up yet; see what is there: kubectl get tanzukubernetesclusters -n %s", ref.Namespace)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the way into cluster %s: %w", ref, err)
 	}

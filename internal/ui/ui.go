@@ -69,8 +69,10 @@ func (u *UI) Watch(e engine.Event) {
 		u.Say("%s: looking", e.ID)
 	case engine.EventApplying:
 		u.Say("%s: applying %d changes", e.ID, len(e.Step.Changes))
-	case engine.EventProgress, engine.EventRetry:
+	case engine.EventProgress:
 		u.progress(e.ID, e.Text)
+	case engine.EventRetry:
+		u.progress(e.ID, "trying again: "+e.Text)
 	case engine.EventApplied:
 		u.Say("%s: done: %s", e.ID, e.Text)
 	case engine.EventVoided:
