@@ -34,9 +34,13 @@ func killedAt(t *testing.T, m moment) {
 	lab := up(t, "missing-ca")
 	kill := make(chan *os.Process, 1)
 	config := lab.interpose(t, m, func() {
-		p := <-kill
-		if err := p.Kill(); err != nil {
-			t.Errorf("kill: %v", err)
+		select {
+		case p := <-kill:
+			if err := p.Kill(); err != nil {
+				t.Errorf("kill: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the moment came while nothing was to be killed")
 		}
 	})
 	inputs := lab.inputs("team-a/dev1", lab.ca("root"))

@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -24,8 +27,24 @@ type moment struct {
 	after bool
 }
 
+// rehearsed marks the context of a request that is only a dry-run.
+type rehearsed struct{}
+
 func (m moment) matches(r *http.Request) bool {
-	return r.Method == m.method && strings.Contains(r.URL.Path, m.path) && !strings.Contains(r.URL.RawQuery, "dryRun")
+	return r.Method == m.method && strings.Contains(r.URL.Path, m.path) && r.Context().Value(rehearsed{}) == nil
+}
+
+// read takes note of whether a request is a dry-run: a deletion says so in its body, the others in the query.
+func read(r *http.Request) (*http.Request, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, 4<<20))
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if strings.Contains(r.URL.RawQuery, "dryRun") || r.Method == http.MethodDelete && bytes.Contains(body, []byte(`"dryRun"`)) {
+		r = r.WithContext(context.WithValue(r.Context(), rehearsed{}, true))
+	}
+	return r, nil
 }
 
 // interpose puts a proxy between tkgfix and the Supervisor, as a load balancer would be, and returns the kubeconfig that
@@ -46,7 +65,7 @@ func (l *laboratory) interpose(t *testing.T, m moment, strike func()) string {
 		if !roots.AppendCertsFromPEM(cluster.CertificateAuthorityData) {
 			t.Fatal("the kubeconfig holds no CA")
 		}
-		struck := func(r *http.Request) {
+		struck := func() {
 			hit := false
 			once.Do(func() { hit = true; strike() })
 			if hit {
@@ -58,14 +77,19 @@ func (l *laboratory) interpose(t *testing.T, m moment, strike func()) string {
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
 			ModifyResponse: func(r *http.Response) error {
 				if m.after && m.matches(r.Request) && r.StatusCode < 300 {
-					struck(r.Request)
+					struck()
 				}
 				return nil
 			},
 		}
 		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r, err := read(r)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
 			if !m.after && m.matches(r) {
-				struck(r)
+				struck()
 			}
 			proxy.ServeHTTP(w, r)
 		}))

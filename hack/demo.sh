@@ -48,7 +48,7 @@ run=$(tkgfix runs list | awk 'END {print $1}')
 say "What was found, done and proved (tkgfix report $run):"
 tkgfix report "$run" | sed -n '/^## Approvals/,$p'
 
-running=$(tkgfix-lab status --dir "$lab" | awk '/team-a\/dev1/ && / web-/ && /Running/' | wc -l)
+running=$(tkgfix-lab status --dir "$lab" | awk '/^team-a/ {cluster = $1} cluster == "team-a/dev1" && / demo\/web-/ && /Running/' | wc -l)
 if [ "$running" -ne 6 ]; then
 	echo "expected 6 pods of the workload to run; $running do" >&2
 	exit 1

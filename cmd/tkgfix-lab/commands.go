@@ -116,8 +116,8 @@ func findKube(given string) (string, error) {
 func printNext(out io.Writer, dir string, state lab.State) {
 	fmt.Fprintf(out, "laboratory %s is up (scenario %s)\n\n", dir, state.Scenario)
 	fmt.Fprintf(out, "  export KUBECONFIG=%s\n", filepath.Join(dir, "kubeconfig", "platform.yaml"))
-	fmt.Fprintf(out, "  tkgfix run examples/workflows/documented-fix.yaml \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s\n\n",
-		state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"))
+	fmt.Fprintf(out, "  tkgfix run examples/workflows/documented-fix.yaml \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s --input sshPort=%d\n\n",
+		state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"), state.SSHPort)
 	fmt.Fprintf(out, "  tkgfix-lab down --dir %s\n", dir)
 }
 
@@ -163,7 +163,7 @@ func statusCommand(stdout io.Writer) *cli.Command {
 				encoder.SetIndent("", "  ")
 				return encoder.Encode(state)
 			case "text":
-				printStatus(stdout, state)
+				printStatus(c.Context, stdout, state)
 				return nil
 			default:
 				return fmt.Errorf("no output %q, there are: text, json", c.String("output"))
@@ -172,13 +172,33 @@ func statusCommand(stdout io.Writer) *cli.Command {
 	}
 }
 
-func printStatus(out io.Writer, state lab.State) {
+func printStatus(ctx context.Context, out io.Writer, state lab.State) {
 	fmt.Fprintf(out, "%s, scenario %s, process %d\n", state.Phase, state.Scenario, state.PID)
 	fmt.Fprintf(out, "Supervisor  %s\nregistry    %s (%s)\n", state.Supervisor, state.Registry, state.RegistryAddress)
 	for _, c := range state.Clusters {
 		fmt.Fprintf(out, "%s/%s  %s\n", c.Namespace, c.Name, c.Endpoint)
 		for _, n := range c.Nodes {
-			fmt.Fprintf(out, "  %-28s %s:%d\n", n.Name, n.Address, state.SSHPort)
+			fmt.Fprintf(out, "  node %-28s %s:%d\n", n.Name, n.Address, state.SSHPort)
+		}
+		if state.Phase == lab.Ready {
+			printPods(ctx, out, c)
+		}
+	}
+}
+
+// printPods shows the cluster's pods, or why they cannot be listed. What several say alike is said once.
+func printPods(ctx context.Context, out io.Writer, c lab.ClusterState) {
+	pods, err := lab.Pods(ctx, c)
+	if err != nil {
+		fmt.Fprintf(out, "  pods: %v\n", err)
+		return
+	}
+	said := map[string]bool{}
+	for _, p := range pods {
+		fmt.Fprintf(out, "  pod  %-28s %-18s %s\n", p.Name, p.Status, p.Node)
+		if p.Message != "" && !said[p.Message] {
+			said[p.Message] = true
+			fmt.Fprintf(out, "       %s\n", p.Message)
 		}
 	}
 }
