@@ -12,9 +12,11 @@ cleanup() {
 }
 trap cleanup EXIT
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR-}" ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 show() {
-	printf '\033[1m$ %s\033[0m\n' "$*"
+	printf '%s$ %s%s\n' "$bold" "$*" "$plain"
 	"$@"
 }
 

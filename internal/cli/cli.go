@@ -64,6 +64,8 @@ func Main(ctx context.Context, stdio IO, args []string) int {
 	go func() {
 		select {
 		case <-signals:
+			// The second signal gets the system's own treatment: nobody is held by a run that does not end.
+			signal.Stop(signals)
 			cancel(errInterrupted)
 		case <-ctx.Done():
 		}
