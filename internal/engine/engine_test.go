@@ -102,7 +102,10 @@ func (s turn) Plan(context.Context, plugins.PlanRequest) (plugins.PlanResponse, 
 	return r, nil
 }
 
-func (s turn) Apply(ctx context.Context, _ plugins.ApplyRequest, h plugins.Host) (plugins.ApplyResponse, error) {
+func (s turn) Apply(ctx context.Context, req plugins.ApplyRequest, h plugins.Host) (plugins.ApplyResponse, error) {
+	if was := req.Changes[0].Preconditions[0].Value; was != s.w.serial {
+		return plugins.ApplyResponse{}, plugins.WithKind(plugins.KindConflict, fmt.Errorf("spec.serial was %s and is %s", was, s.w.serial))
+	}
 	err := sdk.Effect(ctx, h, plugins.EffectSpec{Key: "turn", Target: lampTarget},
 		func(context.Context) (sdk.Observation, error) {
 			if s.w.on {
@@ -268,6 +271,33 @@ func TestMovedGroundVoidsTheApproval(t *testing.T) {
 	if err := approve(t, e, old); !errors.Is(err, approval.ErrDigest) {
 		t.Errorf("the old digest: got %v, want ErrDigest", err)
 	}
+	if err := approve(t, e, r.PendingGates()[0].Digest); err != nil {
+		t.Fatal(err)
+	}
+	run(t, e, engine.Done)
+}
+
+// TestConflictGoesBackToTheGate has the ground move in the last instant, after the second plan and before the first effect:
+// the step finds out, nothing is done, and the run can be approved anew.
+func TestConflictGoesBackToTheGate(t *testing.T) {
+	t.Parallel()
+	w := &world{serial: "s1"}
+	e := newEngine(w, mem.New())
+	create(t, e)
+	if err := approve(t, e, run(t, e, engine.Waiting).PendingGates()[0].Digest); err != nil {
+		t.Fatal(err)
+	}
+	e.Watch = func(ev engine.Event) {
+		if ev.Kind == engine.EventApplying {
+			w.serial = "s2"
+		}
+	}
+	run(t, e, engine.Failed)
+	r := run(t, e, engine.Waiting)
+	if w.turned != 0 || len(r.Effects) != 0 {
+		t.Fatalf("turned %d times, effects %v", w.turned, r.Effects)
+	}
+	e.Watch = nil
 	if err := approve(t, e, r.PendingGates()[0].Digest); err != nil {
 		t.Fatal(err)
 	}

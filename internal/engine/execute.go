@@ -297,6 +297,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		if err := x.record(ctx, kindStarted, started{Step: id, Digest: ok.Digest(), By: ok.By()}); err != nil {
 			return err
 		}
+		return x.apply(ctx, ok)
 	}
 }
 

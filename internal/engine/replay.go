@@ -212,10 +212,10 @@ func (r *Run) effect(step, key string) *Effect {
 	return &r.Effects[i]
 }
 
-// begun says whether the step was started: from then on its effects tell what happened, not a new plan.
+// begun says whether an effect of the step was intended: from then on its effects tell what happened, not a new plan. A
+// step that was started and intended nothing has done nothing, and is planned again.
 func (r *Run) begun(step string) bool {
-	p := r.Steps[step]
-	return p != nil && p.Digest != ""
+	return slices.ContainsFunc(r.Effects, func(e Effect) bool { return e.Step == step })
 }
 
 // Final says whether nothing more can come of the run.
