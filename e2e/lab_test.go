@@ -197,7 +197,10 @@ func (l *laboratory) audit(t *testing.T, server string, keep func(audited) bool)
 	return out
 }
 
-func byTkgfix(a audited) bool { return strings.HasPrefix(a.UserAgent, "tkgfix") }
+// byTkgfix tells what tkgfix asked: by its own word, or by the login that only it uses.
+func byTkgfix(a audited) bool {
+	return strings.HasPrefix(a.UserAgent, "tkgfix/") || a.User.Username == "platform"
+}
 
 // writes returns the writes that the Supervisor's API server carried out on an object of the test's cluster, by verb.
 func (l *laboratory) writes(t *testing.T, resource, name string) map[string]int {

@@ -137,7 +137,8 @@ type Host interface {
 	Intend(ctx context.Context, spec EffectSpec) error
 	// Done journals that the effect is known to have happened, with a note of how that was known.
 	Done(ctx context.Context, key, note string) error
-	// Progress shows what is being waited for. It is not journalled.
+	// Progress shows what is being waited for. It is not journalled. It is called at each look: the host says for how long, and
+	// holds back what it has just said.
 	Progress(ctx context.Context, message string) error
 }
 

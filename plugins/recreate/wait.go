@@ -70,13 +70,14 @@ func reusedHint(ref tkg.Ref) string {
 		"compare: kubectl get cluster,virtualmachineservice %s -n %s -o yaml", ref.Name, ref.Namespace)
 }
 
-// poll asks until done, shows each new note, and goes on over what may pass. It ends with ctx, saying what it waited for.
+// poll asks until done, shows what it waits for, and goes on over what may pass. It ends with ctx, saying what it waited for.
 func (r run) poll(ctx context.Context, what string, ask func(context.Context) (done bool, note string, err error)) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	shown := ""
+	note := ""
 	for {
-		done, note, err := ask(ctx)
+		done, now, err := ask(ctx)
+		note = now
 		switch {
 		case done:
 			return nil
@@ -85,13 +86,10 @@ func (r run) poll(ctx context.Context, what string, ask func(context.Context) (d
 		case err != nil:
 			note = err.Error()
 		}
-		if note != shown {
-			shown = note
-			_ = r.host.Progress(ctx, note) // that it cannot be shown is no reason to stop
-		}
+		_ = r.host.Progress(ctx, note) // that it cannot be shown is no reason to stop
 		select {
 		case <-ctx.Done():
-			err := fmt.Errorf("%s (%s): %w", what, shown, ctx.Err())
+			err := fmt.Errorf("%s (%s): %w", what, note, ctx.Err())
 			return plugins.Hint(err, "it goes on by itself; look with: kubectl describe tanzukubernetescluster %s -n %s; then resume this run",
 				r.ref.Name, r.ref.Namespace)
 		case <-tick.C:

@@ -3,6 +3,7 @@ package recreate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,7 @@ func TestPoll(t *testing.T) {
 				for _, c := range host.Calls(plugintest.MethodProgress) {
 					got = append(got, c.Text)
 				}
+				got = slices.Compact(got) // said at each look
 				if diff := cmp.Diff(tc.progress, got); diff != "" {
 					t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 				}

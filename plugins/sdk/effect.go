@@ -109,7 +109,6 @@ type effect struct {
 	observe func(context.Context) (Observation, error)
 	act     func(context.Context) error
 	acted   bool
-	shown   string
 }
 
 // begin acts. A ctx that has ended must not begin anything: the intent is durable, so the next Apply observes.
@@ -142,6 +141,7 @@ func (e *effect) finish(ctx context.Context) error {
 				}
 				continue // an act that is quick is seen at once
 			}
+			e.show(ctx, obs.Note)
 		case Underway:
 			e.show(ctx, obs.Note)
 		default:
@@ -187,13 +187,12 @@ func (e *effect) unknowable(note string) error {
 	return plugins.Hint(err, "%s", note)
 }
 
-// show tells what is being waited for, once for each different note. That it cannot be shown is no reason to stop waiting.
+// show tells what is being waited for, at each look: the host says for how long, and holds back what it has just said. That
+// it cannot be shown is no reason to stop waiting.
 func (e *effect) show(ctx context.Context, note string) {
-	if note == "" || note == e.shown {
-		return
+	if note != "" {
+		_ = e.host.Progress(ctx, note)
 	}
-	e.shown = note
-	_ = e.host.Progress(ctx, note)
 }
 
 func parens(note string) string {
