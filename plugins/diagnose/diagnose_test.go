@@ -240,7 +240,7 @@ func TestPlan(t *testing.T) {
 			cause: "bad-ca-file", remedy: "trust", blocked: "it is DER", hint: "give the CA as PEM",
 		},
 		"candidate does not sign": {
-			reason: "issue 2: the plan is shown, blocked, and says which certificate is missing", in: sick(handshakes("untrusted-root", fails(unknown, missingRoot))),
+			reason: "a person must learn which certificate to fetch", in: sick(handshakes("untrusted-root", fails(unknown, missingRoot))),
 			cause: "ca-does-not-complete-chain", remedy: "trust", trust: true, blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
 		},
 		"candidate does not sign on one node": {
