@@ -2,13 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tkgfix/tkgfix/internal/cli"
+	"github.com/tkgfix/tkgfix/internal/state"
+	"github.com/tkgfix/tkgfix/internal/state/file"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +47,61 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			return nil
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"setrun": setRun, "holdlock": holdLock, "blackhole": blackhole,
+		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// setRun sets $RUN to the id of the last run.
+func setRun(ts *testscript.TestScript, _ bool, _ []string) {
+	runs, err := file.New(ts.Getenv("TKGFIX_STATE")).List(context.Background())
+	ts.Check(err)
+	if len(runs) == 0 {
+		ts.Fatalf("there is no run")
+	}
+	ts.Setenv("RUN", runs[len(runs)-1])
+}
+
+// holdLock takes $RUN for another until the script ends.
+func holdLock(ts *testscript.TestScript, _ bool, _ []string) {
+	holder := state.Holder{User: "bob", Host: "elsewhere", PID: 7, Since: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)}
+	release, err := file.New(ts.Getenv("TKGFIX_STATE")).Lock(context.Background(), ts.Getenv("RUN"), holder)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(release()) })
+}
+
+// blackhole start sets $BLACKHOLE to the address of a server that takes connections and never answers; blackhole wait waits
+// for one.
+func blackhole(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs("blackhole.sock")
+	if args[0] == "wait" {
+		// The second listener passes the news on: the server writes to it when it is connected to.
+		conn, err := net.Dial("unix", path)
+		ts.Check(err)
+		defer conn.Close()
+		_, err = conn.Read(make([]byte, 1))
+		ts.Check(err)
+		return
+	}
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	news, err := net.Listen("unix", path)
+	ts.Check(err)
+	ts.Defer(func() { server.Close(); news.Close() })
+	ts.Setenv("BLACKHOLE", server.Addr().String())
+	go func() {
+		conn, err := server.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		if waiter, err := news.Accept(); err == nil {
+			_, _ = waiter.Write([]byte{1})
+			waiter.Close()
+		}
+		_, _ = io.Copy(io.Discard, conn) // until the client gives up
+	}()
 }

@@ -68,7 +68,7 @@ func (u *UI) Watch(e engine.Event) {
 	case engine.EventPlanning:
 		u.Say("%s: looking", e.ID)
 	case engine.EventApplying:
-		u.Say("%s: applying %d changes", e.ID, len(e.Step.Changes))
+		u.Say("%s: applying, changes: %d", e.ID, len(e.Step.Changes))
 	case engine.EventProgress:
 		u.progress(e.ID, e.Text)
 	case engine.EventRetry:
