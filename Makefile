@@ -28,7 +28,7 @@ demo: deps kube build ## the main job in the laboratory: from ErrImagePull to Ru
 test: deps kube check ## every test, the remediation in the laboratory among them
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/cmd/tkgfix-lab$$')
 	@# These two bring laboratories up, each of a dozen processes: one after the other.
-	TKGFIX_KUBE=$(KUBE) $(GO) test -p 1 -timeout 20m ./cmd/tkgfix-lab ./e2e
+	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m ./cmd/tkgfix-lab ./e2e
 
 check: ## formatting, vet and tidy modules; changes nothing
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
