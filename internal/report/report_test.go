@@ -73,8 +73,8 @@ func TestPlan(t *testing.T) {
 	if err := report.PlanMarkdown(&md, samplePlan()); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "plan.txt", text.Bytes())
-	golden(t, "plan.md", md.Bytes())
+	golden(t, "sample-plan.txt", text.Bytes())
+	golden(t, "sample-plan.md", md.Bytes())
 }
 
 func TestRun(t *testing.T) {
@@ -101,5 +101,5 @@ func TestRun(t *testing.T) {
 	if err := report.RunMarkdown(&md, r); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "run.md", md.Bytes())
+	golden(t, "sample-run.md", md.Bytes())
 }
