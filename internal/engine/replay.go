@@ -60,7 +60,7 @@ type Progress struct {
 	Attempts   int               `json:"attempts"`
 	ApprovedBy approval.Identity `json:"approvedBy"`
 	Digest     string            `json:"digest"`
-	// Before is the evidence of its plan, After that of its application.
+	// Evidence is what was seen while it was applied; that of its plan is in the plan.
 	Evidence []plugins.Evidence `json:"evidence,omitempty"`
 	Summary  string             `json:"summary,omitempty"`
 	Error    string             `json:"error,omitempty"`
