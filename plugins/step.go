@@ -16,6 +16,10 @@ const (
 	Change Effect = "change"
 	// Destroy does something that cannot be undone.
 	Destroy Effect = "destroy"
+	// Announce tells somebody and changes nothing that a run is about: it needs no gate, and is not done while planning.
+	Announce Effect = "announce"
+	// Declared leaves the effect to the workflow: each step that uses such a plugin says read, change or destroy itself.
+	Declared Effect = "declared"
 )
 
 // Description is what a step says of itself. It must not change while the process lives.
@@ -88,6 +92,8 @@ type Step interface {
 type PlanRequest struct {
 	// StepID is the step's id in the workflow.
 	StepID string
+	// Effect is the Description's, or what the workflow declares for this step when that leaves it open.
+	Effect Effect
 	// Input is the evaluated with: object, valid against Description.Input.
 	Input json.RawMessage
 	// Connections holds those that the Description asks for.
@@ -114,8 +120,10 @@ type PlanResponse struct {
 // ApplyRequest asks a step to do what was approved.
 type ApplyRequest struct {
 	// RunID is the run's id; a step may use it as an idempotency token on what it creates.
-	RunID       string
-	StepID      string
+	RunID  string
+	StepID string
+	// Effect is as in the PlanRequest.
+	Effect      Effect
 	Input       json.RawMessage
 	Connections Connections
 	// Changes are the approved changes, as Plan returned them.
