@@ -92,20 +92,57 @@ func newChecker(w *Workflow, outputs map[string]*shape) (*checker, error) {
 	}
 	steps := map[string]*cel.Type{}
 	for _, s := range w.Steps {
+		if s.each {
+			steps[s.ID] = cel.ListType(outputs[s.ID].celType("steps."+s.ID+"[]", p))
+			continue
+		}
 		steps[s.ID] = outputs[s.ID].celType("steps."+s.ID, p)
 	}
-	inputsVar := cel.Variable("inputs", p.declare("inputs", nil, inputs))
-	stepsVar := cel.Variable("steps", p.declare("steps", nil, steps))
-	envVar := cel.Variable("env", cel.MapType(cel.StringType, cel.StringType))
-
+	failure := map[string]*cel.Type{}
+	for _, name := range failureNames() {
+		failure[name] = cel.StringType
+	}
+	variables := map[string]*cel.Type{
+		"inputs": p.declare("inputs", nil, inputs), "steps": p.declare("steps", nil, steps), "failure": p.declare("failure", nil, failure),
+		"env": cel.MapType(cel.StringType, cel.StringType), "now": cel.TimestampType,
+	}
 	c := &checker{typeProvider: p, envs: map[scopeKind]*cel.Env{}}
-	for scope, other := range map[scopeKind]cel.EnvOption{scopeSteps: stepsVar, scopeConnections: envVar} {
-		options := append(celOptions(), cel.CustomTypeProvider(p), inputsVar, other)
-		if c.envs[scope], err = cel.NewEnv(options...); err != nil {
+	for _, kind := range []scopeKind{scopeSteps, scopeConnections, scopeGate, scopeGuard, scopeFailure} {
+		options := append(celOptions(), cel.CustomTypeProvider(p))
+		for _, name := range (view{kind: kind}).names() {
+			options = append(options, cel.Variable(name, variables[name]))
+		}
+		if c.envs[kind], err = cel.NewEnv(options...); err != nil {
 			return nil, fmt.Errorf("prepare the types of expressions: %w", err)
 		}
 	}
 	return c, nil
+}
+
+// setItem says of which type the item is that the next expressions see.
+func (c *checker) setItem(name string, t *cel.Type) error {
+	env, err := c.envs[scopeSteps].Extend(cel.Variable(name, t))
+	if err != nil {
+		return fmt.Errorf("prepare the types of expressions: %w", err)
+	}
+	c.envs[scopeItem] = env
+	return nil
+}
+
+// shapeOf returns what is known of the values of a type; nil when that is nothing.
+func (c *checker) shapeOf(t *cel.Type) *shape {
+	switch t.Kind() {
+	case cel.DoubleKind:
+		return &shape{kind: "number"}
+	case cel.ListKind:
+		return &shape{kind: "array", items: c.shapeOf(t.Parameters()[0])}
+	case cel.MapKind:
+		return &shape{kind: "object", extra: c.shapeOf(t.Parameters()[1])}
+	case cel.StructKind:
+		return c.objects[t.TypeName()].shape
+	default:
+		return nil
+	}
 }
 
 func inputType(kind string) *cel.Type {
@@ -124,7 +161,7 @@ func inputType(kind string) *cel.Type {
 // check returns the type of an expression's result, or nil after diagnostics.
 func (c *checker) check(e *Expr, to *collector) *cel.Type {
 	clear(c.misses)
-	checked, issues := c.envs[e.scope].Compile(e.text)
+	checked, issues := c.envs[e.view.kind].Compile(e.text)
 	if issues.Err() == nil {
 		return checked.OutputType()
 	}

@@ -28,10 +28,15 @@ const (
 	kindStep        = "step"
 	kindConnection  = "connection"
 	kindApproval    = "approval"
+	kindEffect      = "effect"
 	kindNeeds       = "needs"
 	kindCycle       = "cycle"
 	kindUnreachable = "unreachable"
 )
+
+// KindUnapproved is the kind of the diagnostic about a changing step without an approval. It is the one that may be dropped: for
+// a run that approves by itself. Then the step's Approval stays nil.
+const KindUnapproved = "unapproved"
 
 const (
 	maxDiagnostics = 100 // beyond these nobody reads on

@@ -9,19 +9,27 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
 // Scope is what expressions see.
 type Scope struct {
 	// Inputs are the values of BindInputs.
 	Inputs map[string]any
-	// Steps holds the outputs of steps by id: a map[string]any or the JSON of an object. A step or a field that is not there is not
-	// known yet.
+	// Steps holds the outputs of steps by id: a map[string]any or the JSON of an object; of a step with ForEach a []any of these or the JSON
+	// of a list. A step, an entry (nil) or a field that is not there is not known yet.
 	Steps map[string]any
-	// Env is the environment. Only EvalConnections uses it.
+	// Item is the item of a step with ForEach, one of those that EvalForEach returned. Its condition and its input see it.
+	Item any
+	// Now is the time that guards see.
+	Now time.Time
+	// Failure holds what the steps of OnFailure see: step, error, status and run. What is missing is empty.
+	Failure map[string]string
+	// Env is the environment. Only EvalConnections and EvalAllowedSigners use it.
 	Env map[string]string
 }
 
@@ -62,6 +70,10 @@ func (w *Workflow) EvalIf(step *Step, s Scope) (bool, error) {
 	if step.If.IsZero() {
 		return true, nil
 	}
+	s, err := w.withItem(step, s)
+	if err != nil {
+		return false, err
+	}
 	v, err := w.eval(&step.If, s)
 	if err != nil {
 		return false, err
@@ -78,6 +90,10 @@ func (w *Workflow) EvalIf(step *Step, s Scope) (bool, error) {
 func (w *Workflow) EvalWith(step *Step, s Scope) (json.RawMessage, error) {
 	if step.With == nil {
 		return json.RawMessage("{}"), nil
+	}
+	s, err := w.withItem(step, s)
+	if err != nil {
+		return nil, err
 	}
 	v, err := w.evalValue(step.With, s)
 	if err != nil {
@@ -206,11 +222,32 @@ func (w *Workflow) evalText(t *Template, s Scope) (string, error) {
 
 // eval returns the value of an expression, of the types that JSON has with whole numbers as int64.
 func (w *Workflow) eval(e *Expr, s Scope) (any, error) {
+	out, err := w.evalRef(e, s)
+	if err != nil {
+		return nil, err
+	}
+	v, err := toGo(out)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Pos, err)
+	}
+	return v, nil
+}
+
+// evalRef returns the value of an expression as CEL has it.
+func (w *Workflow) evalRef(e *Expr, s Scope) (ref.Val, error) {
 	vars := map[string]any{"inputs": w.inputValues(s.Inputs)}
 	var unknown []*cel.AttributePatternType
-	if e.scope == scopeConnections {
+	switch e.view.kind {
+	case scopeConnections:
 		vars["env"] = orEmpty(s.Env)
-	} else {
+	case scopeFailure:
+		vars["failure"] = failureValues(s.Failure)
+	case scopeGuard:
+		vars["now"] = s.Now
+	case scopeItem:
+		vars[e.view.item] = s.Item
+	}
+	if e.view.seesSteps() {
 		steps, patterns, err := w.stepValues(e, s.Steps)
 		if err != nil {
 			return nil, err
@@ -223,16 +260,15 @@ func (w *Workflow) eval(e *Expr, s Scope) (any, error) {
 	}
 	out, _, err := e.program.Eval(activation)
 	if err != nil {
+		if u := w.missingKey(e, err, s.Steps); u != nil {
+			return nil, fmt.Errorf("%s: %w", e.Pos, u)
+		}
 		return nil, e.explain(err, s)
 	}
 	if u, ok := out.(*types.Unknown); ok {
 		return nil, fmt.Errorf("%s: %w", e.Pos, unknownError(u))
 	}
-	v, err := toGo(out)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", e.Pos, err)
-	}
-	return v, nil
+	return out, nil
 }
 
 // explain names the environment variable that is not set; else it says where the expression stands.
@@ -246,71 +282,6 @@ func (e *Expr) explain(err error, s Scope) error {
 		return fmt.Errorf("%s: the expression takes too much work to evaluate", e.Pos)
 	}
 	return fmt.Errorf("%s: evaluate %s: %w", e.Pos, e.Source, err)
-}
-
-// stepValues returns the outputs that the expression uses, and patterns for those that are not known.
-func (w *Workflow) stepValues(e *Expr, outputs map[string]any) (map[string]any, []*cel.AttributePatternType, error) {
-	steps := map[string]any{}
-	var unknown []*cel.AttributePatternType
-	miss := func(step, field string) {
-		p := cel.AttributePattern("steps").QualString(step)
-		if field != "" {
-			p = p.QualString(field)
-		}
-		unknown = append(unknown, p)
-	}
-	for _, ref := range e.refs {
-		raw, ok := outputs[ref.step]
-		if !ok {
-			miss(ref.step, ref.field)
-			continue
-		}
-		values, ok := steps[ref.step].(map[string]any)
-		if !ok {
-			var err error
-			if values, err = toObject(raw, w.types[ref.step]); err != nil {
-				return nil, nil, fmt.Errorf("%s: read the outputs of step %s: %w", e.Pos, ref.step, err)
-			}
-			steps[ref.step] = values
-			for _, name := range w.types[ref.step].wanted() {
-				if _, there := values[name]; !there {
-					miss(ref.step, name)
-				}
-			}
-		}
-		if _, there := values[ref.field]; there || ref.field == "" {
-			continue
-		}
-		// What a reading step has told is all that there is: has() may say no.
-		if !w.reads[ref.step] || !e.tests(ref) {
-			miss(ref.step, ref.field)
-		}
-	}
-	return steps, unknown, nil
-}
-
-// tests tells whether has() asks for the referenced field somewhere in the expression.
-func (e *Expr) tests(ref reference) bool {
-	return slices.Contains(e.refs, reference{step: ref.step, field: ref.field, tested: true})
-}
-
-// unknownError says which output an unknown result rests on: the first, when there are several.
-func unknownError(u *types.Unknown) error {
-	for _, id := range u.IDs() {
-		trails, _ := u.GetAttributeTrails(id)
-		for _, trail := range trails {
-			path := trail.QualifierPath()
-			if trail.Variable() != "steps" || len(path) == 0 {
-				continue
-			}
-			err := &UnknownError{Step: fmt.Sprint(path[0])}
-			if len(path) > 1 {
-				err.Field = fmt.Sprint(path[1])
-			}
-			return err
-		}
-	}
-	return errors.New("the value is not known")
 }
 
 func orEmpty(m map[string]string) map[string]string {

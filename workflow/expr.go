@@ -23,14 +23,6 @@ const (
 	maxRegexSize  = 500
 )
 
-// scopeKind says which names an expression sees.
-type scopeKind int
-
-const (
-	scopeSteps       scopeKind = iota // inputs and steps
-	scopeConnections                  // inputs and env
-)
-
 // Expr is one CEL expression. The zero Expr is no expression.
 type Expr struct {
 	// Source is the text between ${{ and }}.
@@ -41,15 +33,23 @@ type Expr struct {
 	src     *source
 	text    string // with the white space around it, as it is compiled
 	places  []Pos  // of each character of Source, and of its end
-	scope   scopeKind
+	view    view
 	refs    []reference
 	envs    []string // names of environment variables
+	selects []string // names of the fields that are taken of anything but inputs and steps
 	program cel.Program
 	isConst bool // rests on no input, step or variable
+	ofItem  bool // rests on the item of a forEach
 }
 
 // IsZero is true for no expression.
 func (e *Expr) IsZero() bool { return e.program == nil }
+
+func (e *Expr) references(into map[string]bool) {
+	for _, r := range e.refs {
+		into[r.step] = true
+	}
+}
 
 // reference is a use of a step's outputs: of a field, or of all of them when field is empty.
 type reference struct {
@@ -61,12 +61,12 @@ type reference struct {
 // Validate type-checks.
 type compiler struct {
 	*collector
-	envs  map[scopeKind]*cel.Env
+	envs  map[view]*cel.Env
 	count int
 }
 
 func newCompiler(c *collector) *compiler {
-	return &compiler{collector: c, envs: map[scopeKind]*cel.Env{}}
+	return &compiler{collector: c, envs: map[view]*cel.Env{}}
 }
 
 // celOptions are what every expression has: the standard library, the string functions and the bounds.
@@ -81,27 +81,36 @@ func celOptions() []cel.EnvOption {
 	}
 }
 
-func (k *compiler) env(scope scopeKind) (*cel.Env, error) {
-	if env, ok := k.envs[scope]; ok {
+// env returns the environment of a view. Those of the steps with forEach differ in one name only.
+func (k *compiler) env(v view) (*cel.Env, error) {
+	if env, ok := k.envs[v]; ok {
 		return env, nil
 	}
-	dynamic := cel.MapType(cel.StringType, cel.DynType)
-	options := append(celOptions(), cel.Variable("inputs", dynamic))
-	if scope == scopeSteps {
-		options = append(options, cel.Variable("steps", dynamic))
+	var env *cel.Env
+	var err error
+	if v.kind == scopeItem {
+		if env, err = k.env(view{kind: scopeSteps}); err == nil {
+			env, err = env.Extend(cel.Variable(v.item, cel.DynType))
+		}
 	} else {
-		options = append(options, cel.Variable("env", cel.MapType(cel.StringType, cel.StringType)))
+		dynamic, text := cel.MapType(cel.StringType, cel.DynType), cel.MapType(cel.StringType, cel.StringType)
+		types := map[string]*cel.Type{"inputs": dynamic, "steps": dynamic, "env": text, "failure": text, "now": cel.TimestampType}
+		options := celOptions()
+		for _, name := range v.names() {
+			options = append(options, cel.Variable(name, types[name]))
+		}
+		env, err = cel.NewEnv(options...)
 	}
-	env, err := cel.NewEnv(options...)
-	if err == nil {
-		k.envs[scope] = env
+	if err != nil {
+		return nil, fmt.Errorf("prepare the expressions: %w", err)
 	}
-	return env, err
+	k.envs[v] = env
+	return env, nil
 }
 
 // compile returns the expression of a text whose characters stand at places, or nil after a diagnostic.
-func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
-	e := &Expr{Source: strings.TrimSpace(text), src: k.src, text: text, places: places, scope: scope}
+func (k *compiler) compile(text string, places []Pos, v view) *Expr {
+	e := &Expr{Source: strings.TrimSpace(text), src: k.src, text: text, places: places, view: v}
 	whole := e.whole()
 	e.Pos = whole.Pos
 	k.count++
@@ -116,9 +125,9 @@ func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
 		k.add(whole, kindLimit, "the expression has %d characters; at most %d are allowed", len(places)-1, maxExprLength)
 		return nil
 	}
-	env, err := k.env(scope)
+	env, err := k.env(v)
 	if err != nil {
-		k.add(whole, kindExpression, "prepare the expression: %v", err)
+		k.add(whole, kindExpression, "%v", err)
 		return nil
 	}
 	// The text is compiled with its leading white space, so that offsets stay true.
@@ -135,7 +144,22 @@ func (k *compiler) compile(text string, places []Pos, scope scopeKind) *Expr {
 	if !e.collect(k.collector, checked.NativeRep()) {
 		return nil
 	}
+	e.ofItem = v.kind == scopeItem && k.needsItem(e)
 	return e
+}
+
+// needsItem tells whether an expression rests on the item: then it does not compile without. Its name alone tells little, since a
+// macro may use the same one.
+func (k *compiler) needsItem(e *Expr) bool {
+	if !strings.Contains(e.text, e.view.item) {
+		return false
+	}
+	env, err := k.env(view{kind: scopeSteps})
+	if err != nil {
+		return true
+	}
+	_, issues := env.Compile(e.text)
+	return issues.Err() != nil
 }
 
 // report maps CEL's complaints to the file. Of several syntax errors only the first tells something.
@@ -164,14 +188,8 @@ func (e *Expr) undeclared(name string, env *cel.Env) string {
 			text += fmt.Sprintf("; did you mean %q?", guess)
 		}
 		return text
-	case name == "env":
-		return "env can be used only under connections; make it an input"
-	case name == "steps":
-		return "steps cannot be used under connections, which are there before any step"
-	case e.scope == scopeConnections:
-		return fmt.Sprintf("unknown name %q%s", name, expected(name, "names here", []string{"env", "inputs"}))
 	default:
-		return fmt.Sprintf("unknown name %q%s", name, expected(name, "names here", []string{"inputs", "steps"}))
+		return e.view.undeclared(name)
 	}
 }
 
@@ -222,7 +240,7 @@ func offsetOf(text string, line, col int) int {
 
 // collect finds the steps and the environment variables that the expression uses. It is false after a diagnostic.
 func (e *Expr) collect(c *collector, a *ast.AST) bool {
-	w := refWalker{covered: map[int64]bool{}, whole: map[int64]string{}}
+	w := refWalker{view: e.view, covered: map[int64]bool{}, whole: map[int64]string{}}
 	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(w.visit))
 	for id, step := range w.whole {
 		if !w.covered[id] {
@@ -238,7 +256,7 @@ func (e *Expr) collect(c *collector, a *ast.AST) bool {
 		c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "steps must be followed by a step: steps.ID.FIELD")
 		ok = false
 	}
-	e.refs, e.envs, e.isConst = w.refs, w.envs, !w.variable
+	e.refs, e.envs, e.selects, e.isConst = w.refs, w.envs, w.selects, !w.variable
 	slices.SortFunc(e.refs, func(a, b reference) int { return strings.Compare(a.step+"."+a.field, b.step+"."+b.field) })
 	return ok
 }
@@ -249,12 +267,14 @@ type refWalker struct {
 	envs     []string
 	covered  map[int64]bool   // ids of nodes that a larger reference takes in
 	whole    map[int64]string // steps.ID by node id
+	selects  []string         // names of the fields of all else
+	view     view             // what the expression sees
 	variable bool             // one of the names that an expression sees is used
 	bare     []int64          // nodes that are the name steps alone
 }
 
 func (w *refWalker) visit(e ast.Expr) {
-	w.variable = w.variable || isIdent(e, "inputs") || isIdent(e, "steps") || isIdent(e, "env")
+	w.variable = w.variable || e.Kind() == ast.IdentKind && slices.Contains(w.view.names(), e.AsIdent())
 	if e.Kind() == ast.IdentKind && e.AsIdent() == "steps" {
 		w.bare = append(w.bare, e.ID())
 	}
@@ -272,6 +292,8 @@ func (w *refWalker) visit(e ast.Expr) {
 	case operand.Kind() == ast.SelectKind && isIdent(operand.AsSelect().Operand(), "steps"):
 		w.covered[operand.ID()] = true
 		w.refs = append(w.refs, reference{step: operand.AsSelect().FieldName(), field: sel.FieldName(), tested: sel.IsTestOnly()})
+	case !isIdent(operand, "inputs"):
+		w.selects = append(w.selects, sel.FieldName())
 	}
 }
 
@@ -303,7 +325,9 @@ func celMessage(message string) string {
 		}
 		return fmt.Sprintf("%s cannot be applied to %s", name, m[2])
 	}
-	if m := noFieldsRE.FindStringSubmatch(message); m != nil {
+	if m := noFieldsRE.FindStringSubmatch(message); m != nil && strings.HasPrefix(m[1], "list(") {
+		return "a list has no fields; take one entry of it, LIST[0], or ask all of them: LIST.all(x, ...), LIST.map(x, ...)"
+	} else if m != nil {
 		return fmt.Sprintf("a value of type %s has no fields", m[1])
 	}
 	if before, _, long := strings.Cut(message, " expecting {"); long {

@@ -68,7 +68,7 @@ func (d *decoder) workflow(root ast.Node) *Workflow {
 		return nil
 	}
 	w.specs = top.spans["spec"]
-	spec := d.object(node, "spec", []string{"description", "inputs", "connections", "defaults", "steps"})
+	spec := d.object(node, "spec", []string{"description", "inputs", "connections", "defaults", "approvals", "guards", "steps", "onFailure"})
 	if spec == nil {
 		return nil
 	}
@@ -84,8 +84,18 @@ func (d *decoder) workflow(root ast.Node) *Workflow {
 	if node := spec.node("defaults"); node != nil {
 		w.Defaults = d.defaults(node, w.Defaults)
 	}
+	if node := spec.node("approvals"); node != nil {
+		w.Approvals = d.approvals(node)
+	}
+	if node := spec.node("guards"); node != nil {
+		w.Guards = d.guards(node)
+	}
+	taken := map[string]span{}
 	if d.require(spec, "steps") {
-		w.Steps = d.steps(spec.node("steps"), w.Defaults)
+		w.Steps = d.steps(spec.node("steps"), w.Defaults, taken)
+	}
+	if node := spec.node("onFailure"); node != nil {
+		w.OnFailure = d.onFailure(node, w.Defaults, taken)
 	}
 	return w
 }
@@ -177,8 +187,8 @@ func (d *decoder) connections(node ast.Node) Connections {
 func (d *decoder) supervisor(node ast.Node) *SupervisorSpec {
 	o := d.object(node, "supervisor", []string{"kubeconfig", "context"})
 	return &SupervisorSpec{
-		Kubeconfig: d.optional(o.node("kubeconfig"), "kubeconfig", scopeConnections),
-		Context:    d.optional(o.node("context"), "context", scopeConnections),
+		Kubeconfig: d.optional(o.node("kubeconfig"), "kubeconfig", view{kind: scopeConnections}),
+		Context:    d.optional(o.node("context"), "context", view{kind: scopeConnections}),
 	}
 }
 
@@ -186,8 +196,8 @@ func (d *decoder) nodes(node ast.Node) *NodesSpec {
 	o := d.object(node, "nodes", []string{"via", "user", "port", "knownHosts", "hostKeys"})
 	n := &NodesSpec{
 		Via: "ssh", Port: 22, HostKeys: "accept-new",
-		User:       d.optional(o.node("user"), "user", scopeConnections),
-		KnownHosts: d.optional(o.node("knownHosts"), "knownHosts", scopeConnections),
+		User:       d.optional(o.node("user"), "user", view{kind: scopeConnections}),
+		KnownHosts: d.optional(o.node("knownHosts"), "knownHosts", view{kind: scopeConnections}),
 	}
 	if n.User == nil {
 		n.User = &Template{Text: "vmware-system-user", parts: []part{{text: "vmware-system-user"}}}
@@ -211,7 +221,7 @@ func (d *decoder) port(node ast.Node, n *NodesSpec) {
 		n.Port = d.integer(node, "port", 1, maxPort)
 		return
 	}
-	t := d.template(node, "port", scopeConnections)
+	t := d.template(node, "port", view{kind: scopeConnections})
 	if t == nil {
 		return
 	}
@@ -224,9 +234,9 @@ func (d *decoder) port(node ast.Node, n *NodesSpec) {
 }
 
 // optional reads a template that may be left out.
-func (d *decoder) optional(node ast.Node, what string, scope scopeKind) *Template {
+func (d *decoder) optional(node ast.Node, what string, v view) *Template {
 	if node == nil {
 		return nil
 	}
-	return d.template(node, what, scope)
+	return d.template(node, what, v)
 }

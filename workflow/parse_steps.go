@@ -11,10 +11,15 @@ import (
 var stepID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
 func stepKeys() []string {
-	return []string{"id", "name", "uses", "if", "needs", "with", "approval", "timeout", "retry"}
+	return []string{"id", "name", "uses", "effect", "forEach", "as", "strategy", "if", "needs", "with", "approval", "timeout", "retry"}
 }
 
-func (d *decoder) steps(node ast.Node, defaults Defaults) []Step {
+func failureStepKeys() []string {
+	return []string{"id", "name", "uses", "effect", "if", "with", "timeout", "retry"}
+}
+
+// steps reads the steps. taken gathers where each id stands.
+func (d *decoder) steps(node ast.Node, defaults Defaults, taken map[string]span) []Step {
 	nodes := d.list(node, "steps")
 	if nodes == nil {
 		return nil
@@ -22,34 +27,47 @@ func (d *decoder) steps(node ast.Node, defaults Defaults) []Step {
 	if len(nodes) == 0 {
 		d.add(nodeSpan(d.src, node), kindMissingKey, "steps is empty; a workflow has at least one step")
 	}
+	steps := d.stepList(nodes, defaults, taken, false)
+	for i := range steps {
+		steps[i].Needs = allNeeds(&steps[i], taken)
+	}
+	return steps
+}
+
+// onFailure reads the steps of a run that failed.
+func (d *decoder) onFailure(node ast.Node, defaults Defaults, taken map[string]span) []Step {
+	return d.stepList(d.list(node, "onFailure"), defaults, taken, true)
+}
+
+func (d *decoder) stepList(nodes []ast.Node, defaults Defaults, taken map[string]span, failure bool) []Step {
 	if len(nodes) > maxSteps {
 		d.add(nodeSpan(d.src, nodes[maxSteps]), kindLimit, "there are %d steps; a workflow has at most %d", len(nodes), maxSteps)
 		nodes = nodes[:maxSteps]
 	}
 	steps := make([]Step, 0, len(nodes))
-	first := map[string]span{}
 	for _, n := range nodes {
-		s, ok := d.step(n, defaults)
+		s, ok := d.step(n, defaults, failure)
 		if !ok {
 			continue
 		}
-		if at, taken := first[s.ID]; taken {
+		if at, twice := taken[s.ID]; twice {
 			d.add(s.idSpan, kindName, "step id %q is taken by the step on line %d", s.ID, at.Line)
 			continue
 		}
-		first[s.ID] = s.idSpan
+		taken[s.ID] = s.idSpan
 		steps = append(steps, s)
-	}
-	for i := range steps {
-		steps[i].Needs = allNeeds(&steps[i], first)
 	}
 	return steps
 }
 
 // step reads one step. It is false for a step without a usable id, which nothing can refer to.
-func (d *decoder) step(node ast.Node, defaults Defaults) (Step, bool) {
+func (d *decoder) step(node ast.Node, defaults Defaults, failure bool) (Step, bool) {
 	before := len(d.diags)
-	o := d.object(node, "step", stepKeys())
+	what, keys := "step", stepKeys()
+	if failure {
+		what, keys = "a step of onFailure", failureStepKeys()
+	}
+	o := d.object(node, what, keys)
 	if o == nil {
 		return Step{}, false
 	}
@@ -66,6 +84,9 @@ func (d *decoder) step(node ast.Node, defaults Defaults) (Step, bool) {
 	if n := o.node("name"); n != nil {
 		s.Name, _ = d.text(n, "name")
 	}
+	if n := o.node("effect"); n != nil {
+		s.Effect, s.effectSpan = d.oneOf(n, "effect", effects()...), nodeSpan(d.src, n)
+	}
 	if n := o.node("needs"); n != nil {
 		s.written = d.needs(n)
 	}
@@ -75,9 +96,25 @@ func (d *decoder) step(node ast.Node, defaults Defaults) (Step, bool) {
 	if n := o.node("retry"); n != nil {
 		s.Retry = d.retry(n, defaults.Retry)
 	}
-	d.stepExpressions(o, &s)
+	names := view{kind: scopeFailure}
+	if !failure {
+		d.forEach(o, &s)
+		names = s.view()
+	}
+	d.stepExpressions(o, &s, names)
 	s.broken = len(d.diags) > before
 	return s, s.ID != ""
+}
+
+// effects are those that a workflow may declare.
+func effects() []string { return []string{"read", "change", "destroy"} }
+
+// view says what the condition and the input of a step see.
+func (s *Step) view() view {
+	if s.each {
+		return view{kind: scopeItem, item: s.As}
+	}
+	return view{kind: scopeSteps}
 }
 
 func (d *decoder) stepID(node ast.Node) string {
@@ -93,53 +130,40 @@ func (d *decoder) stepID(node ast.Node) string {
 	return id
 }
 
-// stepExpressions reads the parts of a step that may hold expressions, and which steps they use.
-func (d *decoder) stepExpressions(o *object, s *Step) {
+// stepExpressions reads what holds expressions; those of the condition and the input see names.
+func (d *decoder) stepExpressions(o *object, s *Step, names view) {
 	if n := o.node("if"); n != nil {
-		if t := d.template(n, "if", scopeSteps); t != nil {
-			s.If = d.condition(n, t)
-			t.references(s.References)
-		}
+		s.If = d.single(n, "if", names)
+		s.If.references(s.References)
 	}
 	if n := o.node("with"); n != nil {
 		if _, ok := mappingPairs(n); !ok {
 			d.add(nodeSpan(d.src, n), kindType, "with must be a mapping, not %s", describe(n))
 		} else {
-			s.With = d.value(n, "with")
+			s.With = d.value(n, "with", names)
 			s.With.references(s.References)
 		}
 	}
 	if n := o.node("approval"); n != nil {
-		s.Approval = d.approval(n)
+		s.Approval = d.approval(n, s)
 		if s.Approval != nil {
 			s.Approval.Message.references(s.References)
 		}
 	}
 }
 
-// condition returns the one expression of an if.
-func (d *decoder) condition(node ast.Node, t *Template) Expr {
+// single reads a template that is one expression. It returns the zero Expr after a diagnostic.
+func (d *decoder) single(node ast.Node, what string, names view) Expr {
+	t := d.template(node, what, names)
+	if t == nil {
+		return Expr{}
+	}
 	e, ok := t.single()
 	if !ok {
-		d.add(nodeSpan(d.src, node), kindType, `if must be one expression: "${{ ... }}"`)
+		d.add(nodeSpan(d.src, node), kindType, `%s must be one expression: "${{ ... }}"`, what)
 		return Expr{}
 	}
 	return *e
-}
-
-func (d *decoder) approval(node ast.Node) *Approval {
-	o := d.object(node, "approval", []string{"message"})
-	if o == nil || !d.require(o, "message") {
-		return nil
-	}
-	t := d.template(o.node("message"), "message", scopeSteps)
-	if t == nil {
-		return nil
-	}
-	if t.blank() {
-		d.add(nodeSpan(d.src, o.node("message")), kindValue, "message is empty; say what the approver is asked")
-	}
-	return &Approval{Message: t}
 }
 
 func (d *decoder) needs(node ast.Node) []need {

@@ -59,14 +59,12 @@ func (t *Template) exprs() []*Expr {
 
 func (t *Template) references(into map[string]bool) {
 	for _, e := range t.exprs() {
-		for _, r := range e.refs {
-			into[r.step] = true
-		}
+		e.references(into)
 	}
 }
 
 // template reads a string that may hold expressions. It returns nil after a diagnostic.
-func (d *decoder) template(node ast.Node, what string, scope scopeKind) *Template {
+func (d *decoder) template(node ast.Node, what string, v view) *Template {
 	text, ok := d.stringValue(node, what)
 	if !ok {
 		return nil
@@ -90,7 +88,7 @@ func (d *decoder) template(node ast.Node, what string, scope scopeKind) *Templat
 			t.parts = append(t.parts, part{text: text})
 			continue
 		}
-		e := d.exprs.compile(text, places[p.start:p.end+1], scope)
+		e := d.exprs.compile(text, places[p.start:p.end+1], v)
 		if e == nil {
 			ok = false
 			continue
@@ -130,21 +128,21 @@ const (
 	isBroken // did not read; nothing more is said about it
 )
 
-// value reads any value. It never returns nil.
-func (d *decoder) value(node ast.Node, what string) *Value {
+// value reads any value whose expressions see the names of a view. It never returns nil.
+func (d *decoder) value(node ast.Node, what string, names view) *Value {
 	v := &Value{at: nodeSpan(d.src, node), kind: isBroken}
 	if _, ok := mappingPairs(node); ok {
 		o := d.object(node, what, nil)
 		v.kind = isMapping
 		for _, key := range o.keys {
-			v.fields = append(v.fields, field{key: key, at: o.spans[key], value: d.value(o.node(key), key)})
+			v.fields = append(v.fields, field{key: key, at: o.spans[key], value: d.value(o.node(key), key, names)})
 		}
 		return v
 	}
 	if seq, ok := node.(*ast.SequenceNode); ok {
 		v.kind = isList
 		for _, n := range seq.Values {
-			v.items = append(v.items, d.value(n, what))
+			v.items = append(v.items, d.value(n, what, names))
 		}
 		return v
 	}
@@ -156,7 +154,7 @@ func (d *decoder) value(node ast.Node, what string) *Value {
 	v.kind, v.constant = isConstant, constant
 	if s, ok := constant.(string); ok && strings.Contains(s, exprOpen) {
 		v.kind = isTemplate
-		if v.template = d.template(node, what, scopeSteps); v.template == nil {
+		if v.template = d.template(node, what, names); v.template == nil {
 			v.kind = isBroken
 		}
 	}

@@ -17,7 +17,7 @@ type Schemas interface {
 
 // StepInfo is what Validate needs to know of a step.
 type StepInfo struct {
-	// Effect is read, change or destroy.
+	// Effect is read, change, destroy, announce, or declared: then each step says which of the first three it is.
 	Effect string
 	// Input and Output are JSON Schemas of type object.
 	Input, Output json.RawMessage
@@ -32,6 +32,7 @@ type validator struct {
 	known   map[string]StepInfo // by step id
 	inputs  map[string]*shape   // by step id
 	outputs map[string]*shape   // by step id
+	items   map[string]*shape   // by step id
 	types   *checker
 }
 
@@ -40,10 +41,12 @@ type validator struct {
 func (w *Workflow) Validate(s Schemas) Diagnostics {
 	v := &validator{
 		collector: newCollector(w.src), w: w,
-		known: map[string]StepInfo{}, inputs: map[string]*shape{}, outputs: map[string]*shape{},
+		known: map[string]StepInfo{}, inputs: map[string]*shape{}, outputs: map[string]*shape{}, items: map[string]*shape{},
 	}
-	for i := range w.Steps {
-		v.lookUp(&w.Steps[i], s)
+	for _, steps := range [][]Step{w.Steps, w.OnFailure} {
+		for i := range steps {
+			v.lookUp(&steps[i], s)
+		}
 	}
 	var err error
 	if v.types, err = newChecker(w, v.outputs); err != nil {
@@ -51,15 +54,28 @@ func (w *Workflow) Validate(s Schemas) Diagnostics {
 		return v.sorted()
 	}
 	v.connectionExpressions()
+	v.guards()
 	for i := range w.Steps {
 		v.step(&w.Steps[i])
 	}
+	for i := range w.OnFailure {
+		v.failureStep(&w.OnFailure[i])
+	}
 	v.cycles()
-	w.types, w.reads = v.outputs, map[string]bool{}
-	for id, info := range v.known {
-		w.reads[id] = info.Effect == "read"
+	w.types, w.items, w.reads = v.outputs, v.items, map[string]bool{}
+	for i := range w.Steps {
+		s := &w.Steps[i]
+		w.reads[s.ID] = w.Effect(s, v.known[s.ID].Effect) == "read"
 	}
 	return v.sorted()
+}
+
+// Effect returns the effect that a step has, given that of the StepInfo of what it uses: what the step declares where that is left to it.
+func (w *Workflow) Effect(s *Step, declared string) string {
+	if declared == "declared" {
+		return s.Effect
+	}
+	return declared
 }
 
 // lookUp finds the step that a uses: names, and reads its schemas.
@@ -95,6 +111,22 @@ func (v *validator) connectionExpressions() {
 		v.text(n.KnownHosts)
 		v.port(&n.PortExpr)
 	}
+	if a := v.w.Approvals; a != nil {
+		v.text(a.AllowedSigners)
+	}
+}
+
+// guards checks the conditions of the guards.
+func (v *validator) guards() {
+	for i := range v.w.Guards {
+		e := &v.w.Guards[i].Expr
+		if e.IsZero() {
+			continue
+		}
+		if t := v.types.check(e, v.collector); t != nil && !isDyn(t) && t.Kind() != cel.BoolKind {
+			v.add(e.whole(), kindType, "a guard must be true or false, and this is %s", typeWord(t))
+		}
+	}
 }
 
 func (v *validator) port(e *Expr) {
@@ -110,6 +142,9 @@ func (v *validator) port(e *Expr) {
 // step checks one step.
 func (v *validator) step(s *Step) {
 	v.needs(s)
+	if !v.forEach(s) {
+		return
+	}
 	v.condition(s)
 	if s.Approval != nil {
 		v.text(s.Approval.Message)
@@ -119,9 +154,60 @@ func (v *validator) step(s *Step) {
 		v.value(s.With, "with", nil) // the expressions can still be wrong
 		return
 	}
+	v.effect(s, info)
 	v.approval(s, info)
 	v.connections(s, info)
 	v.with(s)
+}
+
+// failureStep checks one step of onFailure.
+func (v *validator) failureStep(s *Step) {
+	v.condition(s)
+	info, ok := v.known[s.ID]
+	if !ok {
+		v.value(s.With, "with", nil)
+		return
+	}
+	v.effect(s, info)
+	if effect := v.w.Effect(s, info.Effect); effect == "change" || effect == "destroy" {
+		v.add(s.usesSpan, kindEffect, "step %q has the effect %s, and onFailure takes only steps that read or announce: when a run has failed nobody could approve it in time", s.ID, effect)
+	}
+	v.connections(s, info)
+	v.with(s)
+}
+
+// forEach checks the list of items and makes the type of an item known. It is false when nothing more can be told of the step.
+func (v *validator) forEach(s *Step) bool {
+	if !s.each {
+		return true
+	}
+	item := cel.DynType
+	if !s.ForEach.IsZero() {
+		switch t := v.types.check(&s.ForEach, v.collector); {
+		case t == nil || isDyn(t):
+		case t.Kind() != cel.ListKind:
+			v.add(s.ForEach.whole(), kindType, "forEach must be a list, and this is %s", typeWord(t))
+		case t.Parameters()[0].Kind() != cel.TypeParamKind:
+			item = t.Parameters()[0]
+		}
+	}
+	v.items[s.ID] = v.types.shapeOf(item)
+	if err := v.types.setItem(s.As, item); err != nil {
+		v.add(s.ForEach.whole(), kindExpression, "%v", err)
+		return false
+	}
+	return true
+}
+
+// effect checks that a step says its effect exactly when that is left to it.
+func (v *validator) effect(s *Step, info StepInfo) {
+	written := s.effectSpan != (span{})
+	switch {
+	case info.Effect == "declared" && !written && !s.broken:
+		v.add(s.usesSpan, kindMissingKey, "step %q has no \"effect\", and %s leaves it to the workflow; add effect: read, change or destroy", s.ID, s.Uses)
+	case info.Effect != "declared" && written:
+		v.add(s.effectSpan, kindEffect, "%s has the effect %s by itself; remove effect", s.Uses, info.Effect)
+	}
 }
 
 // needs checks what needs: names.
@@ -179,11 +265,17 @@ func (v *validator) condition(s *Step) {
 
 // approval checks that what changes anything has a gate, and that what changes nothing has none.
 func (v *validator) approval(s *Step, info StepInfo) {
-	switch {
-	case info.Effect == "read" && s.Approval != nil:
+	switch effect := v.w.Effect(s, info.Effect); {
+	case effect == "":
+	case effect == "read" && s.Approval != nil:
 		v.add(s.Approval.Message.at, kindApproval, "step %q changes nothing, so there is nothing to approve; remove the approval", s.ID)
-	case info.Effect != "read" && s.Approval == nil && !s.broken:
-		v.add(s.usesSpan, kindApproval, "step %q has the effect %s and no approval; add approval: {message: ...}", s.ID, info.Effect)
+	case effect == "announce" && s.Approval != nil:
+		v.add(s.Approval.Message.at, kindApproval, "step %q only announces, so there is nothing to approve; remove the approval", s.ID)
+	case (effect == "change" || effect == "destroy") && s.Approval == nil && !s.broken:
+		v.add(s.usesSpan, KindUnapproved, "step %q has the effect %s and no approval; add approval: {message: ...}", s.ID, effect)
+	}
+	if a := v.w.Approvals; s.approversSpan != (span{}) && a == nil {
+		v.add(s.approversSpan, kindApproval, "approvers needs spec.approvals.allowedSigners: a name that no signature proves is no policy")
 	}
 }
 

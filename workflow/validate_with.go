@@ -240,8 +240,10 @@ func isScalar(t *cel.Type) bool {
 // exprs returns all expressions of a step.
 func (s *Step) exprs() []*Expr {
 	var out []*Expr
-	if !s.If.IsZero() {
-		out = append(out, &s.If)
+	for _, e := range []*Expr{&s.ForEach, &s.If} {
+		if !e.IsZero() {
+			out = append(out, e)
+		}
 	}
 	if s.Approval != nil {
 		out = append(out, s.Approval.Message.exprs()...)

@@ -17,19 +17,26 @@ type Workflow struct {
 	Inputs      []Input
 	Connections Connections
 	Defaults    Defaults
+	// Approvals says how approvers are known; nil when the file does not.
+	Approvals *ApprovalsSpec
+	// Guards must hold when a changing step is about to run.
+	Guards []Guard
 	// Steps are in the order of the file; Order tells in which they run.
 	Steps []Step
+	// OnFailure are the steps, in the order of the file, of a run that failed, is blocked or was rejected.
+	OnFailure []Step
 	// Source holds the bytes that were parsed, File the name that Parse was given.
 	Source []byte
 	File   string
 
 	src   *source
 	specs span              // where spec: stands, for what is missing in it
-	types map[string]*shape // step id to the shape of its outputs; nil before Validate
+	types map[string]*shape // step id to the shape of its outputs, of one item with forEach; nil before Validate
+	items map[string]*shape // step id to the shape of an item of its forEach; nil before Validate
 	reads map[string]bool   // step ids whose effect is read; nil before Validate
 }
 
-// Step returns the step of the id, nil if there is none.
+// Step returns the step of the id, nil if there is none. Those of OnFailure are not among them.
 func (w *Workflow) Step(id string) *Step {
 	for i := range w.Steps {
 		if w.Steps[i].ID == id {
@@ -102,7 +109,15 @@ type Step struct {
 	Uses, Name string
 	// With is the input as written; nil when there is none. EvalWith makes the input of it.
 	With *Value
-	// If tells whether the step runs; the zero Expr means always.
+	// Effect is read, change or destroy as written, empty if not; the method Effect tells which effect holds.
+	Effect string
+	// ForEach gives the list of items, for each of which the step is taken once; the zero Expr means once and without an item.
+	ForEach Expr
+	// As is the name by which the expressions of the step see the item; empty without ForEach.
+	As string
+	// Strategy says how the items are gone through.
+	Strategy Strategy
+	// If tells whether the step runs; the zero Expr means always. IfUsesItem tells whether that is asked for each item.
 	If Expr
 	// Needs are the ids that must be done before: those written and those whose outputs are used, sorted.
 	Needs []string
@@ -116,10 +131,41 @@ type Step struct {
 	// Pos is where the step's id stands.
 	Pos Pos
 
-	idSpan   span
-	usesSpan span
-	written  []need // needs: as written
-	broken   bool   // a part of it could not be read: what may be missing is not reported again
+	idSpan        span
+	usesSpan      span
+	effectSpan    span   // zero when there is no effect:
+	approversSpan span   // zero when there are no approvers:
+	written       []need // needs: as written
+	each          bool   // forEach: is there, however broken
+	broken        bool   // a part of it could not be read: what may be missing is not reported again
+}
+
+// Strategy says how a step goes through its items.
+type Strategy struct {
+	// MaxParallel is how many items are under way at once, 1 to 100; 0 when it is not written.
+	MaxParallel int
+	// Canary is how many items, 0 to 100, must succeed before the others begin.
+	Canary int
+	// MaxFailures is how many items, 0 to 100, may fail before no further one begins.
+	MaxFailures int
+}
+
+// Guard is a condition that must hold when a changing step is about to run.
+type Guard struct {
+	// Name is unique among the guards.
+	Name string
+	// Expr tells whether the guard holds.
+	Expr Expr
+	// Message says what does not hold.
+	Message string
+	// Pos is where the guard's name stands.
+	Pos Pos
+}
+
+// ApprovalsSpec says how approvers are known.
+type ApprovalsSpec struct {
+	// AllowedSigners is the path of a file as ssh-keygen -Y verify takes it. EvalAllowedSigners gives the value.
+	AllowedSigners *Template
 }
 
 // need is one written entry of needs.
@@ -132,6 +178,14 @@ type need struct {
 type Approval struct {
 	// Message is what the approver is asked.
 	Message *Template
+	// Required is how many must approve, 1 to 20.
+	Required int
+	// ExpiresAfter is how long the gate waits; 0 means for ever.
+	ExpiresAfter time.Duration
+	// Requester is true if who asked for the run may approve it.
+	Requester bool
+	// Approvers are the principals that may approve; empty means anybody.
+	Approvers []string
 }
 
 func builtinDefaults() Defaults {
