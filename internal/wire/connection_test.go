@@ -59,7 +59,7 @@ func change() plugins.PlannedChange {
 func TestPlanCrosses(t *testing.T) {
 	t.Parallel()
 	request := plugins.PlanRequest{
-		StepID: "s", Input: json.RawMessage(`{"a": [1]}`),
+		StepID: "s", Effect: plugins.Change, Input: json.RawMessage(`{"a": [1]}`),
 		Connections: plugins.Connections{Supervisor: &plugins.Kube{Kubeconfig: "/k"}},
 	}
 	response := plugins.PlanResponse{
@@ -83,7 +83,7 @@ func TestPlanCrosses(t *testing.T) {
 
 func TestApplyCrossesBothWays(t *testing.T) {
 	t.Parallel()
-	request := plugins.ApplyRequest{RunID: "r", StepID: "s", Input: json.RawMessage(`{}`), Changes: []plugins.PlannedChange{change()}}
+	request := plugins.ApplyRequest{RunID: "r", StepID: "s", Effect: plugins.Destroy, Input: json.RawMessage(`{}`), Changes: []plugins.PlannedChange{change()}}
 	response := plugins.ApplyResponse{Outputs: json.RawMessage(`{}`), Summary: "s"}
 	spec := plugins.EffectSpec{Key: "k", Target: plugins.Target{Kind: "TanzuKubernetesCluster", Name: "dev1", UID: "u"}}
 	var got plugins.ApplyRequest
@@ -273,15 +273,28 @@ func TestPanicNamesPlugin(t *testing.T) {
 
 func TestReadStepIsNotApplied(t *testing.T) {
 	t.Parallel()
-	remote := plugintest.Connect(t, stub{
-		effect: plugins.Read,
-		apply: func(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
-			t.Error("applied")
-			return plugins.ApplyResponse{}, nil
-		},
-	})
-	if _, err := remote.Apply(t.Context(), plugins.ApplyRequest{}, &plugintest.Host{}); err == nil {
-		t.Error("no error")
+	cases := map[string]struct {
+		reason    string
+		described plugins.Effect
+		requested plugins.Effect
+	}{
+		"Described": {reason: "it says of itself that it only reads", described: plugins.Read},
+		"Declared":  {reason: "the workflow says so", described: plugins.Declared, requested: plugins.Read},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			remote := plugintest.Connect(t, stub{
+				effect: tc.described,
+				apply: func(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
+					t.Errorf("applied: %s", tc.reason)
+					return plugins.ApplyResponse{}, nil
+				},
+			})
+			if _, err := remote.Apply(t.Context(), plugins.ApplyRequest{Effect: tc.requested}, &plugintest.Host{}); err == nil {
+				t.Errorf("no error: %s", tc.reason)
+			}
+		})
 	}
 }
 

@@ -50,13 +50,15 @@ func refusalProblems(ctx context.Context, step plugins.Step, s *schemas, base Sa
 		if err != nil {
 			return append(out, fmt.Sprintf("sample input: %v", err))
 		}
-		_, err = step.Plan(ctx, plugins.PlanRequest{StepID: "conformance", Input: input, Connections: base.Connections})
+		wrongly := base
+		wrongly.Input = input
+		_, err = step.Plan(ctx, s.planRequest(wrongly))
 		out = append(out, refusal("plan", name, input, err)...)
-		if s.description.Effect == plugins.Read {
+		if s.effect(base) == plugins.Read {
 			continue
 		}
 		host := &Host{}
-		req := plugins.ApplyRequest{RunID: "conformance", StepID: "conformance", Input: input, Connections: base.Connections}
+		req := s.applyRequest(wrongly, nil)
 		_, err = step.Apply(ctx, req, host)
 		out = append(out, refusal("apply", name, input, err)...)
 		if calls := host.Calls(); len(calls) > 0 {
@@ -78,12 +80,12 @@ func refusal(method, key string, input json.RawMessage, err error) []string {
 }
 
 // cancelProblems says whether Plan goes on although its context has ended.
-func cancelProblems(ctx context.Context, step plugins.Step, base Sample) []string {
+func cancelProblems(ctx context.Context, step plugins.Step, s *schemas, base Sample) []string {
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := step.Plan(ctx, plugins.PlanRequest{StepID: "conformance", Input: base.Input, Connections: base.Connections})
+		_, err := step.Plan(ctx, s.planRequest(base))
 		answered <- err
 	}()
 	timer := time.NewTimer(promptly)
@@ -105,7 +107,7 @@ func planProblems(ctx context.Context, step plugins.Step, s *schemas, sample Sam
 	if err := validate(s.input, sample.Input); err != nil {
 		return plugins.PlanResponse{}, []string{fmt.Sprintf("sample input is not valid: %v", err)}
 	}
-	req := plugins.PlanRequest{StepID: "conformance", Input: sample.Input, Connections: sample.Connections}
+	req := s.planRequest(sample)
 	resp, err := step.Plan(ctx, req)
 	if err != nil {
 		return resp, []string{fmt.Sprintf("plan: %v (hint: %q)", err, plugins.HintOf(err))}
@@ -118,18 +120,19 @@ func planProblems(ctx context.Context, step plugins.Step, s *schemas, sample Sam
 	if diff := cmp.Diff(resp.Changes, again.Changes); diff != "" {
 		out = append(out, "changes differ when planned again, so no approval would hold (-first, +second):\n"+diff)
 	}
+	effect := s.effect(sample)
 	schema := s.output
-	if s.description.Effect != plugins.Read {
+	if effect != plugins.Read {
 		schema = s.partial
 	}
 	if err := validate(schema, resp.Outputs); err != nil {
 		out = append(out, fmt.Sprintf("outputs are not valid: %v\n%s", err, resp.Outputs))
 	}
-	if s.description.Effect == plugins.Read && len(resp.Changes) > 0 {
+	if effect == plugins.Read && len(resp.Changes) > 0 {
 		out = append(out, fmt.Sprintf("the step only reads, and plans %d changes", len(resp.Changes)))
 	}
 	for i, c := range resp.Changes {
-		for _, p := range changeProblems(c, s.description.Effect) {
+		for _, p := range changeProblems(c, effect, s.description.Effect == plugins.Declared) {
 			out = append(out, fmt.Sprintf("change %d, %s %s: %s", i, c.Action, c.Target, p))
 		}
 	}
@@ -146,7 +149,9 @@ func planProblems(ctx context.Context, step plugins.Step, s *schemas, sample Sam
 	return resp, out
 }
 
-func changeProblems(c plugins.PlannedChange, effect plugins.Effect) []string {
+// changeProblems says what is wrong with one change of a step whose effect is effect. A step that leaves its effect to the workflow does
+// not know what it changes: After says what it would run, whatever the action, and there is no Before.
+func changeProblems(c plugins.PlannedChange, effect plugins.Effect, declared bool) []string {
 	var out []string
 	check := func(ok bool, problem string) {
 		if !ok {
@@ -163,6 +168,9 @@ func changeProblems(c plugins.PlannedChange, effect plugins.Effect) []string {
 		wantBefore = true
 	default:
 		out = append(out, "action is unknown")
+	}
+	if declared {
+		wantBefore, wantAfter = false, true
 	}
 	check((len(c.Before) > 0) == wantBefore, "before is given if and only if there is something before")
 	check((len(c.After) > 0) == wantAfter, "after is given if and only if there is something after")

@@ -49,7 +49,8 @@ func describeProblems(step plugins.Step) (*schemas, []string) {
 	if d.Summary == "" {
 		bad("summary is empty")
 	}
-	if !slices.Contains([]plugins.Effect{plugins.Read, plugins.Change, plugins.Destroy}, d.Effect) {
+	known := append(declarable(), plugins.Announce, plugins.Declared)
+	if !slices.Contains(known, d.Effect) {
 		bad("effect %q is unknown", d.Effect)
 	}
 	for _, c := range d.Connections {

@@ -111,7 +111,7 @@ func problems(t *testing.T, step plugins.Step, s Sample) []string {
 		return out
 	}
 	out = append(out, refusalProblems(t.Context(), step, schemas, s)...)
-	out = append(out, cancelProblems(t.Context(), step, s)...)
+	out = append(out, cancelProblems(t.Context(), step, schemas, s)...)
 	_, more := planProblems(t.Context(), step, schemas, s)
 	return append(out, more...)
 }

@@ -1,6 +1,7 @@
 package fromproto
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/wire/proto"
@@ -16,8 +17,24 @@ func Effect(m proto.Effect) (plugins.Effect, error) {
 		return plugins.Change, nil
 	case proto.Effect_EFFECT_DESTROY:
 		return plugins.Destroy, nil
+	case proto.Effect_EFFECT_ANNOUNCE:
+		return plugins.Announce, nil
+	case proto.Effect_EFFECT_DECLARED:
+		return plugins.Declared, nil
 	default:
 		return "", unknown(m)
+	}
+}
+
+// RequestEffect translates the effect that a request is made under, which the workflow has declared by then. None becomes empty.
+func RequestEffect(m proto.Effect) (plugins.Effect, error) {
+	switch m {
+	case proto.Effect_EFFECT_UNSPECIFIED:
+		return "", nil
+	case proto.Effect_EFFECT_DECLARED:
+		return "", errors.New("the workflow's step does not declare its own")
+	default:
+		return Effect(m)
 	}
 }
 

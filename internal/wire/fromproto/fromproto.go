@@ -27,6 +27,7 @@ func PlanRequest(m *proto.PlanRequest) (plugins.PlanRequest, error) {
 	var errs errorList
 	r := plugins.PlanRequest{
 		StepID:      m.GetStepId(),
+		Effect:      take(&errs, "effect", m.GetEffect(), RequestEffect),
 		Input:       document(&errs, "input", m.GetInput(), MaxMessage),
 		Connections: take(&errs, "connections", m.GetConnections(), Connections),
 	}
@@ -53,6 +54,7 @@ func ApplyRequest(m *proto.ApplyRequest) (plugins.ApplyRequest, error) {
 	r := plugins.ApplyRequest{
 		RunID:       m.GetRunId(),
 		StepID:      m.GetStepId(),
+		Effect:      take(&errs, "effect", m.GetEffect(), RequestEffect),
 		Input:       document(&errs, "input", m.GetInput(), MaxMessage),
 		Connections: take(&errs, "connections", m.GetConnections(), Connections),
 		Changes:     each(&errs, "change", m.GetChanges(), PlannedChange),

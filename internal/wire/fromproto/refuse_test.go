@@ -28,6 +28,21 @@ func TestRefuses(t *testing.T) {
 			reason: "an effect of a later version", err: description(&proto.Description{Effect: 9}),
 			want: "effect: unknown value 9: tkgfix and the plugin may be of different versions",
 		},
+		"Undeclared": {
+			reason: "a request under an effect that the workflow was to declare",
+			err:    request(&proto.ApplyRequest{Effect: proto.Effect_EFFECT_DECLARED}), want: "effect: the workflow's step does not declare its own",
+		},
+		"UndeclaredPlan": {
+			reason: "the same of a plan",
+			err: func() error {
+				_, err := fromproto.PlanRequest(&proto.PlanRequest{Effect: proto.Effect_EFFECT_DECLARED})
+				return err
+			}(), want: "effect: the workflow's step does not declare its own",
+		},
+		"RequestEffect": {
+			reason: "a request under an effect of a later version",
+			err:    request(&proto.ApplyRequest{Effect: 9}), want: "effect: unknown value 9",
+		},
 		"Schema": {
 			reason: "a schema that is too large",
 			err:    description(&proto.Description{Effect: 1, Input: bytes.Repeat([]byte("1"), 1<<20+1)}), want: "input: 1048577 bytes, 1048576 at most",
@@ -120,6 +135,12 @@ func TestToProtoRefuses(t *testing.T) {
 	refused(`unknown state of effect ""`, err)
 	_, err = toproto.PlanRequest("", plugins.PlanRequest{Connections: plugins.Connections{Nodes: &plugins.Nodes{Port: 70000}}})
 	refused("port 70000", err)
+	_, err = toproto.PlanRequest("", plugins.PlanRequest{Effect: plugins.Declared})
+	refused("effect: the workflow's step does not declare its own", err)
+	_, err = toproto.ApplyRequest("", 0, plugins.ApplyRequest{Effect: plugins.Declared})
+	refused("effect: the workflow's step does not declare its own", err)
+	_, err = toproto.PlanRequest("", plugins.PlanRequest{Effect: "wreck"})
+	refused(`unknown effect "wreck"`, err)
 	_, err = toproto.ApplyRequest("", 0, plugins.ApplyRequest{Changes: []plugins.PlannedChange{{}}})
 	refused(`change 0: unknown action ""`, err)
 }

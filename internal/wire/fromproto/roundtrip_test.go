@@ -74,8 +74,10 @@ func TestRoundTripDescription(t *testing.T) {
 			Name: "probe", Version: "1.0.0", Summary: "Looks.", Effect: plugins.Read, Input: json.RawMessage(`{}`),
 			Output: json.RawMessage(`{"type":"object"}`), Connections: []string{plugins.ConnNodes, plugins.ConnSupervisor},
 		},
-		"Change":  {Effect: plugins.Change},
-		"Destroy": {Effect: plugins.Destroy},
+		"Change":   {Effect: plugins.Change},
+		"Destroy":  {Effect: plugins.Destroy},
+		"Announce": {Effect: plugins.Announce},
+		"Declared": {Effect: plugins.Declared},
 	} {
 		same(t, name, in, trip(t, in, toproto.Description, &proto.Description{}, fromproto.Description))
 	}
@@ -84,8 +86,11 @@ func TestRoundTripDescription(t *testing.T) {
 func TestRoundTripPlan(t *testing.T) {
 	t.Parallel()
 	for name, in := range map[string]plugins.PlanRequest{
-		"Full":       {StepID: "s", Input: json.RawMessage(`{"cluster": "a/b"}`), Connections: connections()},
+		"Full":       {StepID: "s", Effect: plugins.Read, Input: json.RawMessage(`{"cluster": "a/b"}`), Connections: connections()},
 		"Supervisor": {Connections: plugins.Connections{Supervisor: &plugins.Kube{}}},
+		"Change":     {Effect: plugins.Change},
+		"Destroy":    {Effect: plugins.Destroy},
+		"Announce":   {Effect: plugins.Announce},
 		"Empty":      {},
 	} {
 		to := func(r plugins.PlanRequest) (*proto.PlanRequest, error) { return toproto.PlanRequest("7", r) }
@@ -112,10 +117,12 @@ func TestRoundTripApply(t *testing.T) {
 	t.Parallel()
 	for name, in := range map[string]plugins.ApplyRequest{
 		"Full": {
-			RunID: "r", StepID: "s", Input: json.RawMessage(`{}`), Connections: connections(),
+			RunID: "r", StepID: "s", Effect: plugins.Destroy, Input: json.RawMessage(`{}`), Connections: connections(),
 			Changes: []plugins.PlannedChange{change(plugins.Delete)},
 		},
-		"Empty": {},
+		"Change":   {Effect: plugins.Change},
+		"Announce": {Effect: plugins.Announce},
+		"Empty":    {},
 	} {
 		to := func(r plugins.ApplyRequest) (*proto.ApplyRequest, error) { return toproto.ApplyRequest("7", 9, r) }
 		same(t, "request "+name, in, trip(t, in, to, &proto.ApplyRequest{}, fromproto.ApplyRequest))

@@ -92,7 +92,7 @@ func (c *Client) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.Pla
 // Apply has the step do what was approved and serves host to it meanwhile; no call of host begins after Apply has returned. When ctx
 // ends it does as Plan does. A step that only reads is refused.
 func (c *Client) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.Host) (plugins.ApplyResponse, error) {
-	if c.description.Effect == plugins.Read {
+	if c.description.Effect == plugins.Read || req.Effect == plugins.Read {
 		return plugins.ApplyResponse{}, fmt.Errorf("apply %s: the step only reads", c.description.Name)
 	}
 	id := c.nextCall()

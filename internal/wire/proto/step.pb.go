@@ -31,6 +31,8 @@ const (
 	Effect_EFFECT_READ        Effect = 1
 	Effect_EFFECT_CHANGE      Effect = 2
 	Effect_EFFECT_DESTROY     Effect = 3
+	Effect_EFFECT_ANNOUNCE    Effect = 4
+	Effect_EFFECT_DECLARED    Effect = 5
 )
 
 // Enum value maps for Effect.
@@ -40,12 +42,16 @@ var (
 		1: "EFFECT_READ",
 		2: "EFFECT_CHANGE",
 		3: "EFFECT_DESTROY",
+		4: "EFFECT_ANNOUNCE",
+		5: "EFFECT_DECLARED",
 	}
 	Effect_value = map[string]int32{
 		"EFFECT_UNSPECIFIED": 0,
 		"EFFECT_READ":        1,
 		"EFFECT_CHANGE":      2,
 		"EFFECT_DESTROY":     3,
+		"EFFECT_ANNOUNCE":    4,
+		"EFFECT_DECLARED":    5,
 	}
 )
 
@@ -374,11 +380,13 @@ func (x *DescribeResponse) GetDescription() *Description {
 }
 
 type PlanRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Call          string                 `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
-	StepId        string                 `protobuf:"bytes,2,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
-	Input         []byte                 `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
-	Connections   *Connections           `protobuf:"bytes,4,opt,name=connections,proto3" json:"connections,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Call        string                 `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	StepId      string                 `protobuf:"bytes,2,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	Input       []byte                 `protobuf:"bytes,3,opt,name=input,proto3" json:"input,omitempty"`
+	Connections *Connections           `protobuf:"bytes,4,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Never EFFECT_DECLARED. A host that leaves it out is older than the field.
+	Effect        Effect `protobuf:"varint,5,opt,name=effect,proto3,enum=tkgfix.plugin.v1.Effect" json:"effect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -439,6 +447,13 @@ func (x *PlanRequest) GetConnections() *Connections {
 		return x.Connections
 	}
 	return nil
+}
+
+func (x *PlanRequest) GetEffect() Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return Effect_EFFECT_UNSPECIFIED
 }
 
 type PlanResponse struct {
@@ -529,12 +544,14 @@ type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Call  string                 `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	// The broker's id of the Host service.
-	Host          uint32           `protobuf:"varint,2,opt,name=host,proto3" json:"host,omitempty"`
-	RunId         string           `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	StepId        string           `protobuf:"bytes,4,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
-	Input         []byte           `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
-	Connections   *Connections     `protobuf:"bytes,6,opt,name=connections,proto3" json:"connections,omitempty"`
-	Changes       []*PlannedChange `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`
+	Host        uint32           `protobuf:"varint,2,opt,name=host,proto3" json:"host,omitempty"`
+	RunId       string           `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	StepId      string           `protobuf:"bytes,4,opt,name=step_id,json=stepId,proto3" json:"step_id,omitempty"`
+	Input       []byte           `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
+	Connections *Connections     `protobuf:"bytes,6,opt,name=connections,proto3" json:"connections,omitempty"`
+	Changes     []*PlannedChange `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`
+	// As in PlanRequest.
+	Effect        Effect `protobuf:"varint,8,opt,name=effect,proto3,enum=tkgfix.plugin.v1.Effect" json:"effect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -616,6 +633,13 @@ func (x *ApplyRequest) GetChanges() []*PlannedChange {
 		return x.Changes
 	}
 	return nil
+}
+
+func (x *ApplyRequest) GetEffect() Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return Effect_EFFECT_UNSPECIFIED
 }
 
 type ApplyResponse struct {
@@ -1875,19 +1899,20 @@ const file_step_proto_rawDesc = "" +
 	"step.proto\x12\x10tkgfix.plugin.v1\"\x11\n" +
 	"\x0fDescribeRequest\"S\n" +
 	"\x10DescribeResponse\x12?\n" +
-	"\vdescription\x18\x01 \x01(\v2\x1d.tkgfix.plugin.v1.DescriptionR\vdescription\"\x91\x01\n" +
+	"\vdescription\x18\x01 \x01(\v2\x1d.tkgfix.plugin.v1.DescriptionR\vdescription\"\xc3\x01\n" +
 	"\vPlanRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\tR\x04call\x12\x17\n" +
 	"\astep_id\x18\x02 \x01(\tR\x06stepId\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\fR\x05input\x12?\n" +
-	"\vconnections\x18\x04 \x01(\v2\x1d.tkgfix.plugin.v1.ConnectionsR\vconnections\"\x82\x02\n" +
+	"\vconnections\x18\x04 \x01(\v2\x1d.tkgfix.plugin.v1.ConnectionsR\vconnections\x120\n" +
+	"\x06effect\x18\x05 \x01(\x0e2\x18.tkgfix.plugin.v1.EffectR\x06effect\"\x82\x02\n" +
 	"\fPlanResponse\x12\x18\n" +
 	"\aoutputs\x18\x01 \x01(\fR\aoutputs\x129\n" +
 	"\achanges\x18\x02 \x03(\v2\x1f.tkgfix.plugin.v1.PlannedChangeR\achanges\x12/\n" +
 	"\x06blocks\x18\x03 \x03(\v2\x17.tkgfix.plugin.v1.BlockR\x06blocks\x126\n" +
 	"\bevidence\x18\x04 \x03(\v2\x1a.tkgfix.plugin.v1.EvidenceR\bevidence\x12\x18\n" +
 	"\asummary\x18\x05 \x01(\tR\asummary\x12\x1a\n" +
-	"\bwarnings\x18\x06 \x03(\tR\bwarnings\"\xf8\x01\n" +
+	"\bwarnings\x18\x06 \x03(\tR\bwarnings\"\xaa\x02\n" +
 	"\fApplyRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\tR\x04call\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\rR\x04host\x12\x15\n" +
@@ -1895,7 +1920,8 @@ const file_step_proto_rawDesc = "" +
 	"\astep_id\x18\x04 \x01(\tR\x06stepId\x12\x14\n" +
 	"\x05input\x18\x05 \x01(\fR\x05input\x12?\n" +
 	"\vconnections\x18\x06 \x01(\v2\x1d.tkgfix.plugin.v1.ConnectionsR\vconnections\x129\n" +
-	"\achanges\x18\a \x03(\v2\x1f.tkgfix.plugin.v1.PlannedChangeR\achanges\"{\n" +
+	"\achanges\x18\a \x03(\v2\x1f.tkgfix.plugin.v1.PlannedChangeR\achanges\x120\n" +
+	"\x06effect\x18\b \x01(\x0e2\x18.tkgfix.plugin.v1.EffectR\x06effect\"{\n" +
 	"\rApplyResponse\x12\x18\n" +
 	"\aoutputs\x18\x01 \x01(\fR\aoutputs\x126\n" +
 	"\bevidence\x18\x02 \x03(\v2\x1a.tkgfix.plugin.v1.EvidenceR\bevidence\x12\x18\n" +
@@ -1980,12 +2006,14 @@ const file_step_proto_rawDesc = "" +
 	"\x05Error\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.tkgfix.plugin.v1.ErrorKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint*X\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint*\x82\x01\n" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vEFFECT_READ\x10\x01\x12\x11\n" +
 	"\rEFFECT_CHANGE\x10\x02\x12\x12\n" +
-	"\x0eEFFECT_DESTROY\x10\x03*m\n" +
+	"\x0eEFFECT_DESTROY\x10\x03\x12\x13\n" +
+	"\x0fEFFECT_ANNOUNCE\x10\x04\x12\x13\n" +
+	"\x0fEFFECT_DECLARED\x10\x05*m\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACTION_CREATE\x10\x01\x12\x11\n" +
@@ -2072,45 +2100,47 @@ var file_step_proto_goTypes = []any{
 var file_step_proto_depIdxs = []int32{
 	21, // 0: tkgfix.plugin.v1.DescribeResponse.description:type_name -> tkgfix.plugin.v1.Description
 	22, // 1: tkgfix.plugin.v1.PlanRequest.connections:type_name -> tkgfix.plugin.v1.Connections
-	26, // 2: tkgfix.plugin.v1.PlanResponse.changes:type_name -> tkgfix.plugin.v1.PlannedChange
-	28, // 3: tkgfix.plugin.v1.PlanResponse.blocks:type_name -> tkgfix.plugin.v1.Block
-	29, // 4: tkgfix.plugin.v1.PlanResponse.evidence:type_name -> tkgfix.plugin.v1.Evidence
-	22, // 5: tkgfix.plugin.v1.ApplyRequest.connections:type_name -> tkgfix.plugin.v1.Connections
-	26, // 6: tkgfix.plugin.v1.ApplyRequest.changes:type_name -> tkgfix.plugin.v1.PlannedChange
-	29, // 7: tkgfix.plugin.v1.ApplyResponse.evidence:type_name -> tkgfix.plugin.v1.Evidence
-	3,  // 8: tkgfix.plugin.v1.EffectResponse.state:type_name -> tkgfix.plugin.v1.EffectState
-	30, // 9: tkgfix.plugin.v1.IntendRequest.spec:type_name -> tkgfix.plugin.v1.EffectSpec
-	0,  // 10: tkgfix.plugin.v1.Description.effect:type_name -> tkgfix.plugin.v1.Effect
-	23, // 11: tkgfix.plugin.v1.Connections.supervisor:type_name -> tkgfix.plugin.v1.Kube
-	24, // 12: tkgfix.plugin.v1.Connections.nodes:type_name -> tkgfix.plugin.v1.Nodes
-	1,  // 13: tkgfix.plugin.v1.PlannedChange.action:type_name -> tkgfix.plugin.v1.Action
-	25, // 14: tkgfix.plugin.v1.PlannedChange.target:type_name -> tkgfix.plugin.v1.Target
-	27, // 15: tkgfix.plugin.v1.PlannedChange.preconditions:type_name -> tkgfix.plugin.v1.Precondition
-	25, // 16: tkgfix.plugin.v1.Precondition.target:type_name -> tkgfix.plugin.v1.Target
-	2,  // 17: tkgfix.plugin.v1.Evidence.verdict:type_name -> tkgfix.plugin.v1.Verdict
-	25, // 18: tkgfix.plugin.v1.EffectSpec.target:type_name -> tkgfix.plugin.v1.Target
-	4,  // 19: tkgfix.plugin.v1.Error.kind:type_name -> tkgfix.plugin.v1.ErrorKind
-	5,  // 20: tkgfix.plugin.v1.Step.Describe:input_type -> tkgfix.plugin.v1.DescribeRequest
-	7,  // 21: tkgfix.plugin.v1.Step.Plan:input_type -> tkgfix.plugin.v1.PlanRequest
-	9,  // 22: tkgfix.plugin.v1.Step.Apply:input_type -> tkgfix.plugin.v1.ApplyRequest
-	11, // 23: tkgfix.plugin.v1.Step.Cancel:input_type -> tkgfix.plugin.v1.CancelRequest
-	13, // 24: tkgfix.plugin.v1.Host.Effect:input_type -> tkgfix.plugin.v1.EffectRequest
-	15, // 25: tkgfix.plugin.v1.Host.Intend:input_type -> tkgfix.plugin.v1.IntendRequest
-	17, // 26: tkgfix.plugin.v1.Host.Done:input_type -> tkgfix.plugin.v1.DoneRequest
-	19, // 27: tkgfix.plugin.v1.Host.Progress:input_type -> tkgfix.plugin.v1.ProgressRequest
-	6,  // 28: tkgfix.plugin.v1.Step.Describe:output_type -> tkgfix.plugin.v1.DescribeResponse
-	8,  // 29: tkgfix.plugin.v1.Step.Plan:output_type -> tkgfix.plugin.v1.PlanResponse
-	10, // 30: tkgfix.plugin.v1.Step.Apply:output_type -> tkgfix.plugin.v1.ApplyResponse
-	12, // 31: tkgfix.plugin.v1.Step.Cancel:output_type -> tkgfix.plugin.v1.CancelResponse
-	14, // 32: tkgfix.plugin.v1.Host.Effect:output_type -> tkgfix.plugin.v1.EffectResponse
-	16, // 33: tkgfix.plugin.v1.Host.Intend:output_type -> tkgfix.plugin.v1.IntendResponse
-	18, // 34: tkgfix.plugin.v1.Host.Done:output_type -> tkgfix.plugin.v1.DoneResponse
-	20, // 35: tkgfix.plugin.v1.Host.Progress:output_type -> tkgfix.plugin.v1.ProgressResponse
-	28, // [28:36] is the sub-list for method output_type
-	20, // [20:28] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	0,  // 2: tkgfix.plugin.v1.PlanRequest.effect:type_name -> tkgfix.plugin.v1.Effect
+	26, // 3: tkgfix.plugin.v1.PlanResponse.changes:type_name -> tkgfix.plugin.v1.PlannedChange
+	28, // 4: tkgfix.plugin.v1.PlanResponse.blocks:type_name -> tkgfix.plugin.v1.Block
+	29, // 5: tkgfix.plugin.v1.PlanResponse.evidence:type_name -> tkgfix.plugin.v1.Evidence
+	22, // 6: tkgfix.plugin.v1.ApplyRequest.connections:type_name -> tkgfix.plugin.v1.Connections
+	26, // 7: tkgfix.plugin.v1.ApplyRequest.changes:type_name -> tkgfix.plugin.v1.PlannedChange
+	0,  // 8: tkgfix.plugin.v1.ApplyRequest.effect:type_name -> tkgfix.plugin.v1.Effect
+	29, // 9: tkgfix.plugin.v1.ApplyResponse.evidence:type_name -> tkgfix.plugin.v1.Evidence
+	3,  // 10: tkgfix.plugin.v1.EffectResponse.state:type_name -> tkgfix.plugin.v1.EffectState
+	30, // 11: tkgfix.plugin.v1.IntendRequest.spec:type_name -> tkgfix.plugin.v1.EffectSpec
+	0,  // 12: tkgfix.plugin.v1.Description.effect:type_name -> tkgfix.plugin.v1.Effect
+	23, // 13: tkgfix.plugin.v1.Connections.supervisor:type_name -> tkgfix.plugin.v1.Kube
+	24, // 14: tkgfix.plugin.v1.Connections.nodes:type_name -> tkgfix.plugin.v1.Nodes
+	1,  // 15: tkgfix.plugin.v1.PlannedChange.action:type_name -> tkgfix.plugin.v1.Action
+	25, // 16: tkgfix.plugin.v1.PlannedChange.target:type_name -> tkgfix.plugin.v1.Target
+	27, // 17: tkgfix.plugin.v1.PlannedChange.preconditions:type_name -> tkgfix.plugin.v1.Precondition
+	25, // 18: tkgfix.plugin.v1.Precondition.target:type_name -> tkgfix.plugin.v1.Target
+	2,  // 19: tkgfix.plugin.v1.Evidence.verdict:type_name -> tkgfix.plugin.v1.Verdict
+	25, // 20: tkgfix.plugin.v1.EffectSpec.target:type_name -> tkgfix.plugin.v1.Target
+	4,  // 21: tkgfix.plugin.v1.Error.kind:type_name -> tkgfix.plugin.v1.ErrorKind
+	5,  // 22: tkgfix.plugin.v1.Step.Describe:input_type -> tkgfix.plugin.v1.DescribeRequest
+	7,  // 23: tkgfix.plugin.v1.Step.Plan:input_type -> tkgfix.plugin.v1.PlanRequest
+	9,  // 24: tkgfix.plugin.v1.Step.Apply:input_type -> tkgfix.plugin.v1.ApplyRequest
+	11, // 25: tkgfix.plugin.v1.Step.Cancel:input_type -> tkgfix.plugin.v1.CancelRequest
+	13, // 26: tkgfix.plugin.v1.Host.Effect:input_type -> tkgfix.plugin.v1.EffectRequest
+	15, // 27: tkgfix.plugin.v1.Host.Intend:input_type -> tkgfix.plugin.v1.IntendRequest
+	17, // 28: tkgfix.plugin.v1.Host.Done:input_type -> tkgfix.plugin.v1.DoneRequest
+	19, // 29: tkgfix.plugin.v1.Host.Progress:input_type -> tkgfix.plugin.v1.ProgressRequest
+	6,  // 30: tkgfix.plugin.v1.Step.Describe:output_type -> tkgfix.plugin.v1.DescribeResponse
+	8,  // 31: tkgfix.plugin.v1.Step.Plan:output_type -> tkgfix.plugin.v1.PlanResponse
+	10, // 32: tkgfix.plugin.v1.Step.Apply:output_type -> tkgfix.plugin.v1.ApplyResponse
+	12, // 33: tkgfix.plugin.v1.Step.Cancel:output_type -> tkgfix.plugin.v1.CancelResponse
+	14, // 34: tkgfix.plugin.v1.Host.Effect:output_type -> tkgfix.plugin.v1.EffectResponse
+	16, // 35: tkgfix.plugin.v1.Host.Intend:output_type -> tkgfix.plugin.v1.IntendResponse
+	18, // 36: tkgfix.plugin.v1.Host.Done:output_type -> tkgfix.plugin.v1.DoneResponse
+	20, // 37: tkgfix.plugin.v1.Host.Progress:output_type -> tkgfix.plugin.v1.ProgressResponse
+	30, // [30:38] is the sub-list for method output_type
+	22, // [22:30] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_step_proto_init() }

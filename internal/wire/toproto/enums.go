@@ -1,6 +1,7 @@
 package toproto
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/wire/proto"
@@ -16,8 +17,24 @@ func Effect(e plugins.Effect) (proto.Effect, error) {
 		return proto.Effect_EFFECT_CHANGE, nil
 	case plugins.Destroy:
 		return proto.Effect_EFFECT_DESTROY, nil
+	case plugins.Announce:
+		return proto.Effect_EFFECT_ANNOUNCE, nil
+	case plugins.Declared:
+		return proto.Effect_EFFECT_DECLARED, nil
 	default:
 		return 0, fmt.Errorf("unknown effect %q", e)
+	}
+}
+
+// RequestEffect translates the effect that a request is made under, which the workflow has declared by then. Empty is none.
+func RequestEffect(e plugins.Effect) (proto.Effect, error) {
+	switch e {
+	case "":
+		return proto.Effect_EFFECT_UNSPECIFIED, nil
+	case plugins.Declared:
+		return 0, errors.New("effect: the workflow's step does not declare its own")
+	default:
+		return Effect(e)
 	}
 }
 

@@ -31,7 +31,11 @@ func PlanRequest(call string, r plugins.PlanRequest) (*proto.PlanRequest, error)
 	if err != nil {
 		return nil, err
 	}
-	return &proto.PlanRequest{Call: call, StepId: r.StepID, Input: r.Input, Connections: connections}, nil
+	effect, err := RequestEffect(r.Effect)
+	if err != nil {
+		return nil, err
+	}
+	return &proto.PlanRequest{Call: call, StepId: r.StepID, Effect: effect, Input: r.Input, Connections: connections}, nil
 }
 
 // PlanResponse translates a plan.
@@ -61,6 +65,10 @@ func ApplyRequest(call string, host uint32, r plugins.ApplyRequest) (*proto.Appl
 	if err != nil {
 		return nil, err
 	}
+	effect, err := RequestEffect(r.Effect)
+	if err != nil {
+		return nil, err
+	}
 	changes, err := each("change", r.Changes, PlannedChange)
 	if err != nil {
 		return nil, err
@@ -70,6 +78,7 @@ func ApplyRequest(call string, host uint32, r plugins.ApplyRequest) (*proto.Appl
 		Host:        host,
 		RunId:       r.RunID,
 		StepId:      r.StepID,
+		Effect:      effect,
 		Input:       r.Input,
 		Connections: connections,
 		Changes:     changes,
