@@ -44,8 +44,19 @@ type Holder struct {
 	Since time.Time `json:"since"`
 }
 
+// Held returns for how long the lock has been held at now, in whole seconds; 0 if that is not known.
+func (h Holder) Held(now time.Time) time.Duration {
+	if h.Since.IsZero() {
+		return 0
+	}
+	return max(now.Sub(h.Since).Truncate(time.Second), 0)
+}
+
 // String returns user@host, pid and since when, for messages.
 func (h Holder) String() string {
+	if h == (Holder{}) {
+		return "someone who has not written a name"
+	}
 	return fmt.Sprintf("%s@%s (pid %d) since %s", h.User, h.Host, h.PID, h.Since.UTC().Format(time.RFC3339))
 }
 
@@ -58,9 +69,14 @@ type Store interface {
 	// Read returns the entries from number from on, the chain verified. It returns ErrNotFound for a run that has no
 	// journal, and a CorruptError beside the entries before the damage.
 	Read(ctx context.Context, run string, from uint64) ([]Entry, error)
-	// Lock takes the run for one holder and returns what releases it. It does not wait: it returns a LockedError with the
-	// present holder.
+	// Lock takes the run for one holder and returns what releases it. It does not wait for a holder to end: it returns a
+	// LockedError with the present one, whose name is unknown if it died, or was broken, before it could write it. It returns
+	// ErrNotFound for a run that has no journal. release returns ErrNotLocked if the lock was broken meanwhile; it leaves the
+	// lock of another alone.
 	Lock(ctx context.Context, run string, holder Holder) (release func() error, err error)
+	// Break takes the lock away from whoever holds it, so that it is free, and returns who held it. It returns ErrNotLocked
+	// if nobody does. It stops nobody: who breaks a lock must first append to the journal, which fences the old holder.
+	Break(ctx context.Context, run string) (Holder, error)
 	// List returns the runs that have a journal, in the order of their ids.
 	List(ctx context.Context) ([]string, error)
 }
@@ -70,6 +86,9 @@ var ErrNotFound = errors.New("no such run")
 
 // ErrConflict is returned by Append when another writer was there first.
 var ErrConflict = errors.New("the journal has moved on: another writer appended to this run")
+
+// ErrNotLocked is returned by Break when nobody holds the lock, and by a release when the lock was broken.
+var ErrNotLocked = errors.New("the lock is not held")
 
 // LockedError says that a run is held by another.
 type LockedError struct {

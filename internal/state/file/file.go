@@ -6,7 +6,6 @@ package file
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"github.com/tkgfix/tkgfix/internal/state"
@@ -23,7 +21,6 @@ import (
 
 const (
 	journalName = "journal.jsonl"
-	lockName    = "lock"
 	// maxJournal bounds what is read of a journal, in bytes.
 	maxJournal = 1 << 30
 )
@@ -190,48 +187,6 @@ func (s *Store) Read(ctx context.Context, run string, from uint64) ([]state.Entr
 	}
 	entries, _, err := state.Decode(f.Name(), state.Chain{}, data)
 	return entries[min(uint64(len(entries)), max(from, 1)-1):], err
-}
-
-// Lock implements state.Store with flock, which the kernel releases when the process ends, however it ends.
-func (s *Store) Lock(_ context.Context, run string, holder state.Holder) (func() error, error) {
-	if err := state.CheckRun(run); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(s.dir, run)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the run's folder: %w", err)
-	}
-	path := filepath.Join(dir, lockName)
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	held, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("lock run %s: %w", run, err)
-	}
-	if !held {
-		return nil, &state.LockedError{Run: run, Holder: readHolder(path)}
-	}
-	text, err := json.Marshal(holder)
-	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write who holds run %s: %w", run, err), lock.Unlock())
-	}
-	return lock.Unlock, nil
-}
-
-// readHolder returns who holds a lock; the zero Holder if that is just being written.
-func readHolder(path string) state.Holder {
-	var h state.Holder
-	f, err := os.Open(path)
-	if err != nil {
-		return h
-	}
-	defer f.Close()
-	if json.NewDecoder(io.LimitReader(f, 4096)).Decode(&h) != nil {
-		return state.Holder{}
-	}
-	return h
 }
 
 // List implements state.Store.

@@ -15,7 +15,7 @@ import (
 type Store struct {
 	mu    sync.Mutex
 	runs  map[string]*journal
-	locks map[string]state.Holder
+	locks map[string]*state.Holder
 }
 
 type journal struct {
@@ -27,7 +27,7 @@ var _ state.Store = (*Store)(nil)
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{runs: map[string]*journal{}, locks: map[string]state.Holder{}}
+	return &Store{runs: map[string]*journal{}, locks: map[string]*state.Holder{}}
 }
 
 // Append implements state.Store.
@@ -74,16 +74,36 @@ func (s *Store) Lock(_ context.Context, run string, holder state.Holder) (func()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, held := s.locks[run]; held {
-		return nil, &state.LockedError{Run: run, Holder: h}
+	if s.runs[run] == nil {
+		return nil, fmt.Errorf("lock run %q: %w", run, state.ErrNotFound)
 	}
-	s.locks[run] = holder
+	if h := s.locks[run]; h != nil {
+		return nil, &state.LockedError{Run: run, Holder: *h}
+	}
+	// The pointer tells this lock from a later one by the same holder.
+	mine := &holder
+	s.locks[run] = mine
 	return func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.locks[run] != mine {
+			return fmt.Errorf("release run %s: %w", run, state.ErrNotLocked)
+		}
 		delete(s.locks, run)
 		return nil
 	}, nil
+}
+
+// Break implements state.Store.
+func (s *Store) Break(_ context.Context, run string) (state.Holder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.locks[run]
+	if h == nil {
+		return state.Holder{}, fmt.Errorf("break the lock of run %q: %w", run, state.ErrNotLocked)
+	}
+	delete(s.locks, run)
+	return *h, nil
 }
 
 // List implements state.Store.
