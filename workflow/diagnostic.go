@@ -78,6 +78,11 @@ func (ds Diagnostics) Format(w io.Writer) {
 	}
 }
 
+// Without returns the diagnostics that are of none of the kinds.
+func (ds Diagnostics) Without(kinds ...string) Diagnostics {
+	return slices.DeleteFunc(slices.Clone(ds), func(d Diagnostic) bool { return slices.Contains(kinds, d.Kind) })
+}
+
 // Err returns nil when there are none, else an error whose text has one diagnostic a line.
 func (ds Diagnostics) Err() error {
 	errs := make([]error, 0, len(ds))

@@ -39,11 +39,12 @@ func Parse(name string, src []byte) (*Workflow, Diagnostics) {
 	return w, c.sorted()
 }
 
-// Check parses and validates in one go, so that all that is wrong is told at once. The Workflow is nil unless all is well.
-func Check(name string, src []byte, s Schemas) (*Workflow, Diagnostics) {
+// Check parses and validates in one go, so that all that is wrong is told at once. Diagnostics of the kinds in except do not count. The
+// Workflow is nil unless all is well.
+func Check(name string, src []byte, s Schemas, except ...string) (*Workflow, Diagnostics) {
 	w, diags := Parse(name, src)
 	if w != nil {
-		diags = inOrder(append(diags, w.Validate(s)...))
+		diags = inOrder(append(diags, w.Validate(s)...)).Without(except...)
 	}
 	if len(diags) > 0 {
 		return nil, diags

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,26 +53,39 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 // Main runs the command line and returns the exit code. It blocks until the command is done; SIGINT and SIGTERM interrupt
 // it in a way that can be resumed.
 func Main(ctx context.Context, stdio IO, args []string) int {
+	stop := make(chan struct{})
 	a := &app{
 		ui:  &ui.UI{In: stdio.In, Out: stdio.Out, Err: stdio.Err, Interactive: stdio.Interactive, Now: time.Now},
-		now: time.Now,
+		now: time.Now, stop: stop,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	go func() {
-		select {
-		case <-signals:
-			// The second signal gets the system's own treatment: nobody is held by a run that does not end.
-			signal.Stop(signals)
-			cancel(errInterrupted)
-		case <-ctx.Done():
-		}
-	}()
+	go a.interrupts(ctx, signals, stop, cancel)
 	root := a.command(stdio)
 	return a.code(root.RunContext(ctx, interleave(root, args)))
+}
+
+// interrupts takes the signals. What can stop softly does so at the first one and is cancelled at the second; all else is cancelled
+// at the first. The one after that gets the system's own treatment: nobody is held by a run that does not end.
+func (a *app) interrupts(ctx context.Context, signals chan os.Signal, stop chan struct{}, cancel context.CancelCauseFunc) {
+	select {
+	case <-signals:
+	case <-ctx.Done():
+		return
+	}
+	close(stop)
+	if a.soft.Load() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+			return
+		}
+	}
+	signal.Stop(signals)
+	cancel(errInterrupted)
 }
 
 // code says an error and returns the exit code for it.
@@ -91,16 +105,24 @@ func (a *app) code(err error) int {
 	case errors.As(err, &locked):
 		a.ui.Hint("wait until it ends, or end it there; then: tkgfix resume %s", locked.Run)
 		return ExitLocked
-	case errors.Is(err, errInterrupted):
+	case interrupted(err):
 		return ExitInterrupted
 	}
 	return ExitFailed
+}
+
+// interrupted says whether an error is a signal's doing.
+func interrupted(err error) bool {
+	return errors.Is(err, errInterrupted) || errors.Is(err, engine.ErrStopped)
 }
 
 // app is what the commands share.
 type app struct {
 	ui  *ui.UI
 	now func() time.Time
+	// stop is closed at the first signal. soft says that the command heeds it, so that it need not be cancelled yet.
+	stop <-chan struct{}
+	soft atomic.Bool
 }
 
 func (a *app) command(stdio IO) *cli.App {
@@ -134,7 +156,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.versionCommand(), a.plugin(),
+			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(), a.resolve(), a.versionCommand(), a.plugin(),
 		},
 	}
 }
@@ -200,7 +222,7 @@ func (a *app) outcome(c *cli.Context, r *engine.Run, err error) error {
 		a.ui.Error(err)
 	} else if err != nil {
 		a.ui.Error(err)
-		if errors.Is(err, errInterrupted) || r.Status == engine.Failed || r.Status == engine.Blocked {
+		if interrupted(err) || r.Status == engine.Failed || r.Status == engine.Blocked {
 			a.ui.Hint("when that is mended: %s", next(c, "resume %s", r.ID))
 		}
 	}
@@ -225,8 +247,11 @@ func (a *app) outcome(c *cli.Context, r *engine.Run, err error) error {
 // waiting says what waits for approval, and the lines to type.
 func (a *app) waiting(c *cli.Context, r *engine.Run) {
 	a.ui.Say("run %s waits for approval", r.ID)
-	for _, g := range r.PendingGates() {
+	for _, g := range r.PendingGates(a.now()) {
 		a.ui.Say("gate %s: %s", g.Step, g.Message)
+		if out := r.Outcome(g, a.now()); len(out.By) > 0 {
+			a.ui.Say("  approved by %d of %d", len(out.By), len(out.By)+out.Missing)
+		}
 		a.ui.Say("  to approve: %s", next(c, "approve %s %s --digest %s", r.ID, g.Step, g.Digest))
 		a.ui.Say("  to reject:  %s", next(c, "reject %s %s --digest %s --reason WHY", r.ID, g.Step, g.Digest))
 	}

@@ -37,7 +37,7 @@ func (a *app) engine(c *cli.Context) (*engine.Engine, error) {
 	}
 	return &engine.Engine{
 		Store: file.New(dir), Now: a.now, Me: me, Version: version.Version(), Catalog: newCatalog(),
-		Launch: launcher(executable), End: endProcess, File: fileDigest, Watch: a.ui.Watch,
+		Launch: launcher(executable), End: endProcess, File: fileDigest, Watch: a.ui.Watch, Signer: signer,
 		Ask: func(ctx context.Context, g plan.Gate, s plan.Step) (approval.Decision, bool, error) {
 			return a.ui.Ask(ctx, me.Identity, g, s)
 		},

@@ -55,8 +55,14 @@ func takesValue(flags []cli.Flag, arg string) bool {
 		return false
 	}
 	flags = slices.DeleteFunc(slices.Clone(flags), func(f cli.Flag) bool {
-		_, boolean := f.(*cli.BoolFlag)
-		return boolean
+		switch f := f.(type) {
+		case *cli.BoolFlag:
+			return true
+		case *cli.GenericFlag:
+			b, ok := f.Value.(interface{ IsBoolFlag() bool })
+			return ok && b.IsBoolFlag()
+		}
+		return false
 	})
 	return defines(flags, arg)
 }

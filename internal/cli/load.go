@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -30,28 +31,49 @@ func inputFlag() cli.Flag {
 // outputFlag is the flag of the commands that print results.
 func outputFlag(formats ...string) cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: " + strings.Join(formats, " or "), Value: formats[0],
-		Action: func(_ *cli.Context, v string) error {
-			for _, f := range formats {
-				if v == f {
-					return nil
-				}
-			}
-			return fmt.Errorf("no such output format: %q: expected one of %q", v, formats)
-		}}
+		Action: oneOf(formats...)}
 }
 
-// readWorkflow reads and validates a workflow file. Its diagnostics go to standard error, all of them.
-func (a *app) readWorkflow(path string, known engine.Catalog) (*workflow.Workflow, error) {
+// oneOf refuses a value of a flag that is none of the formats.
+func oneOf(formats ...string) func(*cli.Context, string) error {
+	return func(_ *cli.Context, v string) error {
+		if slices.Contains(formats, v) {
+			return nil
+		}
+		return fmt.Errorf("no such output format: %q: expected one of %q", v, formats)
+	}
+}
+
+// readWorkflow reads and validates a workflow file. Its diagnostics go to standard error, all of them. auto is what is approved
+// ahead: a step of that effect may lack an approval.
+func (a *app) readWorkflow(path string, known engine.Catalog, auto plugins.Effect) (*workflow.Workflow, error) {
 	src, err := readFile(path)
 	if err != nil {
 		return nil, plugins.Hint(fmt.Errorf("read workflow: %w", err), "tkgfix plan FILE")
 	}
-	w, diags := workflow.Check(path, src, known)
+	var except []string
+	if auto != "" {
+		except = append(except, workflow.KindUnapproved)
+	}
+	w, diags := workflow.Check(path, src, known, except...)
 	if len(diags) > 0 {
 		diags.Format(a.ui.Err)
 		return nil, fmt.Errorf("%s: %d problems", path, len(diags))
 	}
-	return w, nil
+	return w, unapproved(w, known, auto)
+}
+
+// unapproved refuses a step without an approval whose effect is stronger than what is approved ahead.
+func unapproved(w *workflow.Workflow, known engine.Catalog, auto plugins.Effect) error {
+	for i := range w.Steps {
+		s := &w.Steps[i]
+		info, ok := known.Step(s.Uses)
+		if ok && s.Approval == nil && w.Effect(s, info.Effect) == string(plugins.Destroy) && auto != plugins.Destroy {
+			return plugins.Hint(fmt.Errorf("%s: step %s destroys and has no approval, and --auto-approve covers changes only", s.Pos, s.ID),
+				"add approval: {message: ...} to it, or give --auto-approve=destroy")
+		}
+	}
+	return nil
 }
 
 // request binds the inputs and the connections of a workflow.
@@ -83,8 +105,31 @@ func request(c *cli.Context, w *workflow.Workflow) (engine.Request, error) {
 		}
 		req.Inputs = append(req.Inputs, v)
 	}
-	req.Connections, err = connections(c, w, values)
+	env := environment()
+	signers, err := w.EvalAllowedSigners(workflow.Scope{Inputs: values, Env: env})
+	if err != nil {
+		return engine.Request{}, fmt.Errorf("evaluate approvals: %w", err)
+	}
+	if signers != "" {
+		if req.AllowedSigners, err = filepath.Abs(signers); err != nil {
+			return engine.Request{}, fmt.Errorf("find the allowed signers: %w", err)
+		}
+		if _, err := fileDigest(req.AllowedSigners); err != nil {
+			return engine.Request{}, fmt.Errorf("read the allowed signers: %w", err)
+		}
+	}
+	req.Connections, err = connections(c, w, workflow.Scope{Inputs: values, Env: env})
 	return req, err
+}
+
+// environment returns the environment of this process by name.
+func environment() map[string]string {
+	env := map[string]string{}
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	return env
 }
 
 // usageOf returns the command line that this workflow wants.
@@ -98,13 +143,8 @@ func usageOf(c *cli.Context, w *workflow.Workflow) string {
 	return line
 }
 
-func connections(c *cli.Context, w *workflow.Workflow, values map[string]any) (plugins.Connections, error) {
-	env := map[string]string{}
-	for _, kv := range os.Environ() {
-		name, value, _ := strings.Cut(kv, "=")
-		env[name] = value
-	}
-	got, err := w.EvalConnections(workflow.Scope{Inputs: values, Env: env})
+func connections(c *cli.Context, w *workflow.Workflow, scope workflow.Scope) (plugins.Connections, error) {
+	got, err := w.EvalConnections(scope)
 	if err != nil {
 		return plugins.Connections{}, fmt.Errorf("evaluate connections: %w", err)
 	}

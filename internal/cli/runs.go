@@ -1,70 +1,15 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/report"
-	"github.com/tkgfix/tkgfix/plugins"
 )
-
-func (a *app) approve() *cli.Command {
-	return a.decision("approve", true, `The digest says which changes are approved: exactly those that the gate shows, and no others.
-
-   tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e…
-
-EXIT STATUS: 0 approved, 1 refused, 5 locked by another.`)
-}
-
-func (a *app) reject() *cli.Command {
-	return a.decision("reject", false, `A rejected run is over: nothing more is changed by it.
-
-   tkgfix reject 01jd5x2v9k3q4m8r7t6w5y1z0a recreate --digest sha256:6f1e… --reason "not before the release"
-
-EXIT STATUS: 0 rejected, 1 refused, 5 locked by another.`)
-}
-
-func (a *app) decision(verb string, approved bool, description string) *cli.Command {
-	return &cli.Command{
-		Name: verb, Usage: verb + " the changes that a gate shows", ArgsUsage: "RUN GATE", Description: description, OnUsageError: usage,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "digest", Usage: "the whole `DIGEST` that the gate shows"},
-			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for the journal"},
-		},
-		Action: func(c *cli.Context) error {
-			args, err := arguments(c, "RUN", "GATE")
-			if err != nil {
-				return err
-			}
-			if c.String("digest") == "" {
-				return plugins.Hint(errors.New("a decision names what it is about: --digest is missing"), "%s", next(c, "runs show %s", args[0]))
-			}
-			e, err := a.engine(c)
-			if err != nil {
-				return err
-			}
-			r, err := e.Decide(c.Context, args[0], approval.Decision{
-				Gate: args[1], Digest: c.String("digest"), Approved: approved, By: e.Me.Identity, Reason: c.String("reason"), At: a.now(),
-			})
-			if err != nil {
-				return explain(c, err)
-			}
-			if !approved {
-				a.ui.Say("run %s: gate %s is rejected, the run is over", r.ID, args[1])
-				return nil
-			}
-			a.ui.Say("run %s: gate %s is approved", r.ID, args[1])
-			a.ui.Say("then: %s", next(c, "resume %s", r.ID))
-			return nil
-		},
-	}
-}
 
 func (a *app) runs() *cli.Command {
 	return &cli.Command{
@@ -138,7 +83,7 @@ func (a *app) showRun(c *cli.Context) error {
 		}
 	}
 	switch {
-	case len(r.PendingGates()) > 0 && !r.Final():
+	case len(r.PendingGates(a.now())) > 0 && !r.Final():
 		a.waiting(c, r)
 	case !r.Final():
 		a.ui.Hint("%s", next(c, "resume %s", r.ID))

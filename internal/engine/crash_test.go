@@ -84,7 +84,7 @@ func throughCrash(t *testing.T, name string, w *world, dies, lives *engine.Engin
 			if w.turned > 0 {
 				t.Fatalf("%s: waits for approval of what it has done", name)
 			}
-			if err := approve(t, e, r.PendingGates()[0].Digest); errors.Is(err, errCrash) {
+			if err := approve(t, e, r.PendingGates(e.Now())[0].Digest); errors.Is(err, errCrash) {
 				break
 			}
 		}
@@ -101,7 +101,7 @@ func TestFencedWriterStops(t *testing.T) {
 	e := newEngine(w, store)
 	create(t, e)
 	r := run(t, e, engine.Waiting)
-	if err := approve(t, e, r.PendingGates()[0].Digest); err != nil {
+	if err := approve(t, e, r.PendingGates(e.Now())[0].Digest); err != nil {
 		t.Fatal(err)
 	}
 	e.Watch = func(ev engine.Event) {

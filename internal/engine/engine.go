@@ -30,6 +30,13 @@ type Engine struct {
 	End func(context.Context, Process) error
 	// File returns the digest of an input file's content, in hex.
 	File func(path string) (sha256 string, err error)
+	// Signer judges a decision's signature by the run's file of allowed signers and returns whose it is. It may be nil, if no gate
+	// takes signed approvals.
+	Signer func(signers, run string, d approval.Decision) (approval.Identity, error)
+	// AutoApprove is the strongest effect whose gates Me approves without being asked, where the gate's policy lets Me; empty means none.
+	AutoApprove plugins.Effect
+	// Stop, when it is closed, ends an attempt as soon as no effect is in flight. It may be nil.
+	Stop <-chan struct{}
 	// Ask, if set, asks a person at a gate. It returns false if nobody could be asked.
 	Ask func(context.Context, plan.Gate, plan.Step) (approval.Decision, bool, error)
 	// Watch, if set, is told what happens. It must not block for long.
@@ -65,6 +72,7 @@ const (
 	EventApplied  EventKind = "applied"  // a step has acted
 	EventVoided   EventKind = "voided"   // an approval is void; Moved is set
 	EventFailed   EventKind = "failed"   // a step failed
+	EventStopping EventKind = "stopping" // the run is stopping, and Text is in flight
 )
 
 // Event is something that happens during a run, for people who watch.
@@ -84,15 +92,20 @@ type Request struct {
 	Workflow    *workflow.Workflow
 	Inputs      []plan.Input
 	Connections plugins.Connections
+	// AllowedSigners is the absolute path of the file by which signed approvals are judged; empty if they need no signature.
+	AllowedSigners string
+}
+
+func (e *Engine) created(req Request) Created {
+	return Created{
+		File: req.Workflow.File, Source: string(req.Workflow.Source), Inputs: req.Inputs, Connections: req.Connections,
+		AllowedSigners: req.AllowedSigners, By: e.Me, Version: e.Version,
+	}
 }
 
 // Create begins a run's journal. Nothing is planned yet.
 func (e *Engine) Create(ctx context.Context, req Request) error {
-	c := Created{
-		File: req.Workflow.File, Source: string(req.Workflow.Source), Inputs: req.Inputs, Connections: req.Connections,
-		By: e.Me, Version: e.Version,
-	}
-	d, err := e.draft(kindCreated, c)
+	d, err := e.draft(kindCreated, e.created(req))
 	if err != nil {
 		return err
 	}
@@ -107,7 +120,7 @@ func (e *Engine) Plan(ctx context.Context, req Request) (*plan.Plan, error) {
 	x := &execution{Engine: e, workflow: req.Workflow}
 	x.plugins = e.Launch(func(context.Context, Process) error { return nil })
 	defer func() { _ = x.plugins.Close(context.WithoutCancel(ctx)) }()
-	return x.build(ctx, Created{Inputs: req.Inputs, Connections: req.Connections, Source: string(req.Workflow.Source)})
+	return x.build(ctx, e.created(req))
 }
 
 // Load returns what the journal says of a run. With damage in the journal it returns the CorruptError.
@@ -126,81 +139,7 @@ var ErrFinal = errors.New("the run is over")
 // killed goes on. It blocks until the run is over, waits for approval or ctx ends, and returns the run as it then is. The
 // error is nil for a run that is done or waits.
 func (e *Engine) Run(ctx context.Context, id string) (*Run, error) {
-	if _, err := e.Load(ctx, id); err != nil {
-		return nil, err
-	}
-	release, err := e.Store.Lock(ctx, id, e.holder())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = release() }()
-	// Read again: what was read before the lock was taken may be old.
-	run, err := e.Load(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if run.Final() {
-		return run, fmt.Errorf("run %s ended %s: %w", id, run.Status, ErrFinal)
-	}
-	x := &execution{Engine: e, run: run}
-	err = x.execute(ctx)
-	return x.run, err
-}
-
-// Decide writes a person's word on a gate. It is refused, with the reason, unless the gate waits and the decision names
-// exactly the digest that it shows.
-func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*Run, error) {
-	if _, err := e.Load(ctx, id); err != nil {
-		return nil, err
-	}
-	release, err := e.Store.Lock(ctx, id, e.holder())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = release() }()
-	run, err := e.Load(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := run.accepts(d); err != nil {
-		return run, err
-	}
-	x := &execution{Engine: e, run: run}
-	if err := x.record(ctx, kindDecided, d); err != nil {
-		return run, err
-	}
-	if !d.Approved {
-		return x.run, x.record(ctx, kindFinished, finished{Status: Rejected, Error: fmt.Sprintf("gate %s was rejected by %s", d.Gate, d.By.Name)})
-	}
-	return x.run, nil
-}
-
-// accepts says why a decision cannot be taken now.
-func (r *Run) accepts(d approval.Decision) error {
-	if r.Final() {
-		return fmt.Errorf("run %s ended %s: %w", r.ID, r.Status, ErrFinal)
-	}
-	if r.Plan == nil {
-		return plugins.Hint(fmt.Errorf("run %s is not planned yet", r.ID), "tkgfix resume %s", r.ID)
-	}
-	g, ok := r.Plan.Gate(d.Gate)
-	if !ok {
-		var names []string
-		for _, g := range r.Plan.Gates {
-			names = append(names, g.Step)
-		}
-		return fmt.Errorf("run %s has no gate %q; it has %q", r.ID, d.Gate, names)
-	}
-	if err := approval.Check(d, g.Digest); err != nil {
-		return plugins.Hint(err, "look at what the gate shows now: tkgfix runs show %s", r.ID)
-	}
-	if v, by := approval.Judge(g.Digest, r.Decisions); v != approval.Pending {
-		return plugins.Hint(fmt.Errorf("gate %s was %s already by %s", d.Gate, v, by.By.Name), "tkgfix resume %s", r.ID)
-	}
-	if s, ok := r.Plan.Step(d.Gate); ok && len(s.Blocks) > 0 && d.Approved {
-		return plugins.Hint(fmt.Errorf("gate %s is blocked: %s", d.Gate, s.Blocks[0].Reason), "%s", s.Blocks[0].Hint)
-	}
-	return nil
+	return e.held(ctx, id, func(x *execution) error { return x.execute(ctx) })
 }
 
 func (e *Engine) holder() state.Holder {

@@ -211,7 +211,7 @@ func TestGateWaitsForItsDigest(t *testing.T) {
 	if w.turned != 0 {
 		t.Fatal("changed before approval")
 	}
-	g := r.PendingGates()
+	g := r.PendingGates(e.Now())
 	if len(g) != 1 || g[0].Message != "turns lamp s1 on" {
 		t.Fatalf("gates: %+v", g)
 	}
@@ -255,7 +255,7 @@ func TestMovedGroundVoidsTheApproval(t *testing.T) {
 	w := &world{serial: "s1"}
 	e := newEngine(w, mem.New())
 	create(t, e)
-	old := run(t, e, engine.Waiting).PendingGates()[0].Digest
+	old := run(t, e, engine.Waiting).PendingGates(e.Now())[0].Digest
 	if err := approve(t, e, old); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestMovedGroundVoidsTheApproval(t *testing.T) {
 	if err := approve(t, e, old); !errors.Is(err, approval.ErrDigest) {
 		t.Errorf("the old digest: got %v, want ErrDigest", err)
 	}
-	if err := approve(t, e, r.PendingGates()[0].Digest); err != nil {
+	if err := approve(t, e, r.PendingGates(e.Now())[0].Digest); err != nil {
 		t.Fatal(err)
 	}
 	run(t, e, engine.Done)
@@ -284,7 +284,7 @@ func TestConflictGoesBackToTheGate(t *testing.T) {
 	w := &world{serial: "s1"}
 	e := newEngine(w, mem.New())
 	create(t, e)
-	if err := approve(t, e, run(t, e, engine.Waiting).PendingGates()[0].Digest); err != nil {
+	if err := approve(t, e, run(t, e, engine.Waiting).PendingGates(e.Now())[0].Digest); err != nil {
 		t.Fatal(err)
 	}
 	e.Watch = func(ev engine.Event) {
@@ -298,7 +298,7 @@ func TestConflictGoesBackToTheGate(t *testing.T) {
 		t.Fatalf("turned %d times, effects %v", w.turned, r.Effects)
 	}
 	e.Watch = nil
-	if err := approve(t, e, r.PendingGates()[0].Digest); err != nil {
+	if err := approve(t, e, r.PendingGates(e.Now())[0].Digest); err != nil {
 		t.Fatal(err)
 	}
 	run(t, e, engine.Done)
@@ -310,7 +310,7 @@ func TestOtherPluginVoidsTheApproval(t *testing.T) {
 	store := mem.New()
 	e := newEngine(w, store)
 	create(t, e)
-	if err := approve(t, e, run(t, e, engine.Waiting).PendingGates()[0].Digest); err != nil {
+	if err := approve(t, e, run(t, e, engine.Waiting).PendingGates(e.Now())[0].Digest); err != nil {
 		t.Fatal(err)
 	}
 	e = newEngine(w, store)
@@ -326,7 +326,7 @@ func TestRejected(t *testing.T) {
 	w := &world{}
 	e := newEngine(w, mem.New())
 	create(t, e)
-	g := run(t, e, engine.Waiting).PendingGates()[0]
+	g := run(t, e, engine.Waiting).PendingGates(e.Now())[0]
 	d := approval.Decision{Gate: "turn", Digest: g.Digest, By: e.Me.Identity, Reason: "not tonight"}
 	if _, err := e.Decide(t.Context(), "r", d); err != nil {
 		t.Fatal(err)

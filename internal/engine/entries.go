@@ -6,6 +6,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/internal/state"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -24,7 +25,9 @@ const (
 	kindFailed    = "step.failed"
 	kindIntended  = "effect.intended"
 	kindDone      = "effect.done"
+	kindResolved  = "effect.resolved"
 	kindDecided   = "gate.decided"
+	kindBroken    = "lock.broken"
 )
 
 // Actor is who runs the engine, and where.
@@ -50,8 +53,10 @@ type Created struct {
 	Source      string              `json:"source"`
 	Inputs      []plan.Input        `json:"inputs"`
 	Connections plugins.Connections `json:"connections"`
-	By          Actor               `json:"by"`
-	Version     string              `json:"version"`
+	// AllowedSigners is the file by which signed approvals are judged.
+	AllowedSigners string `json:"allowedSigners,omitempty"`
+	By             Actor  `json:"by"`
+	Version        string `json:"version"`
 }
 
 type resumed struct {
@@ -75,16 +80,18 @@ type finished struct {
 }
 
 type replanned struct {
-	Step plan.Step  `json:"step"`
+	Step plan.Step `json:"step"`
+	// Of is the step that Step is an instance of.
+	Of   string     `json:"of,omitempty"`
 	Gate *plan.Gate `json:"gate,omitempty"`
 	// Moved says what differs from the changes that were planned before, whose approvals are void.
 	Moved []string `json:"moved,omitempty"`
 }
 
 type started struct {
-	Step   string            `json:"step"`
-	Digest string            `json:"digest"`
-	By     approval.Identity `json:"approvedBy"`
+	Step   string              `json:"step"`
+	Digest string              `json:"digest,omitempty"`
+	By     []approval.Identity `json:"approvedBy,omitempty"`
 }
 
 type attempted struct {
@@ -99,6 +106,8 @@ type applied struct {
 	Outputs  json.RawMessage    `json:"outputs,omitempty"`
 	Summary  string             `json:"summary,omitempty"`
 	Evidence []plugins.Evidence `json:"evidence,omitempty"`
+	// Tolerated are the instances that failed and that the step's strategy allows to fail.
+	Tolerated []string `json:"tolerated,omitempty"`
 }
 
 type failed struct {
@@ -118,4 +127,29 @@ type effectDone struct {
 	Step string `json:"step"`
 	Key  string `json:"key"`
 	Note string `json:"note,omitempty"`
+}
+
+// Outcome is what a person says became of an effect that nobody else can tell.
+type Outcome string
+
+// The outcomes.
+const (
+	// Happened means that the effect happened: it is not done again.
+	Happened Outcome = "done"
+	// Absent means that it did not and will not: it may be done.
+	Absent Outcome = "absent"
+)
+
+type resolved struct {
+	Step    string  `json:"step"`
+	Key     string  `json:"key"`
+	Outcome Outcome `json:"outcome"`
+	By      Actor   `json:"by"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+type broken struct {
+	By     Actor        `json:"by"`
+	Was    state.Holder `json:"was"`
+	Reason string       `json:"reason,omitempty"`
 }

@@ -36,6 +36,9 @@ func (h *host) Intend(ctx context.Context, spec plugins.EffectSpec) error {
 	if !covered {
 		return fmt.Errorf("effect %s on %s: nothing that was approved covers it", spec.Key, spec.Target)
 	}
+	if h.x.isStopping() {
+		return fmt.Errorf("intend effect %s: %w", spec.Key, ErrStopped)
+	}
 	if s, err := h.Effect(ctx, spec.Key); err != nil || s != plugins.EffectNone {
 		return fmt.Errorf("intend effect %s: it is %s already", spec.Key, s)
 	}
@@ -47,7 +50,13 @@ func (h *host) Done(ctx context.Context, key, note string) error {
 	if s, err := h.Effect(ctx, key); err != nil || s != plugins.EffectIntended {
 		return fmt.Errorf("effect %s is done, but it was %s", key, s)
 	}
-	return h.x.record(ctx, kindDone, effectDone{Step: h.ok.Step().ID, Key: key, Note: note})
+	if err := h.x.record(ctx, kindDone, effectDone{Step: h.ok.Step().ID, Key: key, Note: note}); err != nil {
+		return err
+	}
+	h.x.mu.Lock()
+	defer h.x.mu.Unlock()
+	h.x.landed()
+	return nil
 }
 
 // Progress implements plugins.Host.

@@ -43,6 +43,8 @@ type Run struct {
 	Steps     map[string]*Progress `json:"steps"`
 	Effects   []Effect             `json:"effects"`
 	Decisions []approval.Decision  `json:"decisions"`
+	// Broken lists who broke the run's lock.
+	Broken []Breach `json:"broken,omitempty"`
 	// Moved holds, by step, what moved between an approval and the step's turn.
 	Moved map[string][]string `json:"moved,omitempty"`
 	// Error and Hint say why the run ended, if it failed.
@@ -50,6 +52,15 @@ type Run struct {
 	Hint  string `json:"hint,omitempty"`
 
 	processes []Process
+	failures  int // how often an attempt ended without success
+}
+
+// Breach is a lock that was broken.
+type Breach struct {
+	At     time.Time    `json:"at"`
+	By     Actor        `json:"by"`
+	Was    state.Holder `json:"was"`
+	Reason string       `json:"reason,omitempty"`
 }
 
 // Progress is what happened to a step after it was planned.
@@ -57,9 +68,10 @@ type Progress struct {
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"`
 	// Attempts counts the transient errors that its retry budget has paid for.
-	Attempts   int               `json:"attempts"`
-	ApprovedBy approval.Identity `json:"approvedBy"`
-	Digest     string            `json:"digest"`
+	Attempts   int                 `json:"attempts"`
+	ApprovedBy []approval.Identity `json:"approvedBy,omitempty"`
+	// Digest is what the approvals name.
+	Digest string `json:"digest,omitempty"`
 	// Evidence is what was seen while it was applied; that of its plan is in the plan.
 	Evidence []plugins.Evidence `json:"evidence,omitempty"`
 	Summary  string             `json:"summary,omitempty"`
@@ -74,8 +86,14 @@ type Effect struct {
 	Target   plugins.Target `json:"target"`
 	Intended time.Time      `json:"intended"`
 	Done     time.Time      `json:"done,omitzero"`
-	Note     string         `json:"note,omitempty"`
+	// Absent is when a person said that it did not happen; from then on it is as if it had never been intended.
+	Absent time.Time `json:"absent,omitzero"`
+	// Note says how it is known, and by whose word.
+	Note string `json:"note,omitempty"`
 }
+
+// Open says whether the effect is intended and nobody knows yet that it happened.
+func (e *Effect) Open() bool { return e.Done.IsZero() && e.Absent.IsZero() }
 
 // Replay folds a journal. Entries of unknown kinds are passed over.
 func Replay(id string, entries []state.Entry) (*Run, error) {
@@ -111,12 +129,18 @@ func folds() map[string]fold {
 	return map[string]fold{
 		kindCreated: on(func(r *Run, _ time.Time, d Created) { r.Created = d }),
 		kindResumed: on(func(r *Run, _ time.Time, _ resumed) { r.Status, r.Error, r.Hint = Running, "", "" }),
-		// Only a run that has changed nothing yet is planned anew, so nothing that is forgotten here was done.
-		kindPlanned: on(func(r *Run, _ time.Time, d planned) {
-			r.Plan, r.Status, r.Steps, r.Moved = &d.Plan, Running, map[string]*Progress{}, map[string][]string{}
+		kindPlanned: on(foldPlanned),
+		kindWaiting: on(func(r *Run, _ time.Time, _ waiting) { r.Status = Waiting }),
+		kindFinished: on(func(r *Run, _ time.Time, d finished) {
+			r.Status, r.Error, r.Hint = d.Status, d.Error, d.Hint
+			if d.Status != Done {
+				r.failures++
+			}
 		}),
-		kindWaiting:   on(func(r *Run, _ time.Time, _ waiting) { r.Status = Waiting }),
-		kindFinished:  on(func(r *Run, _ time.Time, d finished) { r.Status, r.Error, r.Hint = d.Status, d.Error, d.Hint }),
+		kindBroken: on(func(r *Run, at time.Time, d broken) {
+			r.Broken = append(r.Broken, Breach{At: at, By: d.By, Was: d.Was, Reason: d.Reason})
+		}),
+		kindResolved:  on(foldResolved),
 		kindProcess:   on(func(r *Run, _ time.Time, d Process) { r.processes = append(r.processes, d) }),
 		kindDecided:   on(func(r *Run, _ time.Time, d approval.Decision) { r.Decisions = append(r.Decisions, d) }),
 		kindReplanned: on(foldReplanned),
@@ -153,16 +177,49 @@ func on[T any](f func(*Run, time.Time, T)) fold {
 	}
 }
 
-func foldReplanned(r *Run, _ time.Time, d replanned) {
+// foldPlanned takes a plan. Only a run that has changed nothing yet is planned anew, so nothing that is forgotten here was
+// done. A gate that shows what it showed before has been open since then.
+func foldPlanned(r *Run, at time.Time, d planned) {
+	var before []plan.Gate
+	if r.Plan != nil {
+		before = r.Plan.Gates
+	}
+	r.Plan, r.Status, r.Steps, r.Moved = &d.Plan, Running, map[string]*Progress{}, map[string][]string{}
+	for i := range r.Plan.Gates {
+		r.Plan.Gates[i].Shown = shown(before, r.Plan.Gates[i], at)
+	}
+}
+
+// shown returns since when a gate shows its digest.
+func shown(before []plan.Gate, g plan.Gate, at time.Time) time.Time {
+	for _, b := range before {
+		if b.Step == g.Step && b.Digest == g.Digest && !b.Shown.IsZero() {
+			return b.Shown
+		}
+	}
+	return at
+}
+
+func foldReplanned(r *Run, at time.Time, d replanned) {
 	if r.Plan == nil {
 		return
 	}
-	if i := slices.IndexFunc(r.Plan.Steps, func(s plan.Step) bool { return s.ID == d.Step.ID }); i >= 0 {
-		r.Plan.Steps[i] = d.Step
+	if s, ok := r.Plan.Step(d.Step.ID); ok {
+		*s = d.Step
 	}
-	r.Plan.Gates = slices.DeleteFunc(r.Plan.Gates, func(g plan.Gate) bool { return g.Step == d.Step.ID })
+	gated := d.Step.ID
+	if d.Of != "" {
+		gated = d.Of
+		if s, ok := r.Plan.Step(d.Of); ok {
+			s.Gather()
+		}
+	}
+	before := slices.Clone(r.Plan.Gates)
+	r.Plan.Gates = slices.DeleteFunc(r.Plan.Gates, func(g plan.Gate) bool { return g.Step == gated })
 	if d.Gate != nil {
-		r.Plan.Gates = append(r.Plan.Gates, *d.Gate)
+		g := *d.Gate
+		g.Shown = shown(before, g, at)
+		r.Plan.Gates = append(r.Plan.Gates, g)
 	}
 	if len(d.Moved) > 0 {
 		r.Moved[d.Step.ID] = d.Moved
@@ -175,9 +232,39 @@ func foldApplied(r *Run, at time.Time, d applied) {
 	if r.Plan == nil {
 		return
 	}
-	if s, ok := r.Plan.Step(d.Step); ok {
-		s.Status, s.Outputs = plan.Done, merge(s.Outputs, d.Outputs)
+	s, ok := r.Plan.Step(d.Step)
+	if !ok {
+		return
 	}
+	if s.ForEach {
+		for _, id := range d.Tolerated {
+			if in, ok := r.Plan.Step(id); ok {
+				in.Status, in.Why = plan.Failed, r.progress(id, at).Error
+			}
+		}
+		s.Gather()
+		return
+	}
+	s.Status, s.Outputs = plan.Done, merge(s.Outputs, d.Outputs)
+	for i := range r.Plan.Steps {
+		r.Plan.Steps[i].Gather()
+	}
+}
+
+func foldResolved(r *Run, at time.Time, d resolved) {
+	e := r.effect(d.Step, d.Key)
+	if e == nil {
+		return
+	}
+	e.Note = "by the word of " + d.By.Identity.Name
+	if d.Reason != "" {
+		e.Note += ": " + d.Reason
+	}
+	if d.Outcome == Happened {
+		e.Done = at
+		return
+	}
+	e.Absent = at
 }
 
 // merge returns the fields of b over those of a.
@@ -204,35 +291,51 @@ func (r *Run) progress(step string, at time.Time) *Progress {
 	return r.Steps[step]
 }
 
+// effect returns the effect of that key; nil if it is not intended.
 func (r *Run) effect(step, key string) *Effect {
-	i := slices.IndexFunc(r.Effects, func(e Effect) bool { return e.Step == step && e.Key == key })
+	i := slices.IndexFunc(r.Effects, func(e Effect) bool { return e.Step == step && e.Key == key && e.Absent.IsZero() })
 	if i < 0 {
 		return nil
 	}
 	return &r.Effects[i]
 }
 
-// begun says whether an effect of the step was intended: from then on its effects tell what happened, not a new plan. A
-// step that was started and intended nothing has done nothing, and is planned again.
-func (r *Run) begun(step string) bool {
-	return slices.ContainsFunc(r.Effects, func(e Effect) bool { return e.Step == step })
+// begun says whether an effect of the step or instance was intended: from then on its effects tell what happened, not a new plan.
+// A step that was started and intended nothing has done nothing, and is planned again.
+func (r *Run) begun(id string) bool {
+	return slices.ContainsFunc(r.Effects, func(e Effect) bool { return e.Step == id && e.Absent.IsZero() })
+}
+
+// acted says whether anything was begun at all.
+func (r *Run) acted() bool {
+	return slices.ContainsFunc(r.Effects, func(e Effect) bool { return e.Absent.IsZero() })
 }
 
 // Final says whether nothing more can come of the run.
 func (r *Run) Final() bool { return r.Status == Done || r.Status == Rejected }
 
-// PendingGates returns the gates whose changes are neither made nor decided.
-func (r *Run) PendingGates() []plan.Gate {
+// Outcome returns what the decisions on a gate come to at the time now.
+func (r *Run) Outcome(g plan.Gate, now time.Time) approval.Outcome {
+	return g.Judged(r.Created.By.Identity).Judge(r.Decisions, now)
+}
+
+// judgement is the ground on which the run's gates are judged.
+func (r *Run) judgement(now time.Time) plan.Judgement {
+	return plan.Judgement{Requester: r.Created.By.Identity, Decisions: slices.Clone(r.Decisions), Now: now}
+}
+
+// PendingGates returns the gates that are still to be approved at the time now.
+func (r *Run) PendingGates(now time.Time) []plan.Gate {
 	if r.Plan == nil {
 		return nil
 	}
 	var out []plan.Gate
 	for _, g := range r.Plan.Gates {
 		s, ok := r.Plan.Step(g.Step)
-		if !ok || s.Status != plan.Changes || r.begun(g.Step) {
+		if !ok || !slices.ContainsFunc(s.Each(), func(in *plan.Step) bool { return in.Status == plan.Changes && !r.begun(in.ID) }) {
 			continue
 		}
-		if v, _ := approval.Judge(g.Digest, r.Decisions); v == approval.Pending {
+		if r.Outcome(g, now).Verdict == approval.Pending {
 			out = append(out, g)
 		}
 	}

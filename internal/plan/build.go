@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/attempt"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/workflow"
@@ -36,7 +37,7 @@ type Builder struct {
 // read. The error is ctx's or an internal one: what a step could not do is in the plan.
 func (b *Builder) Build(ctx context.Context, p *Plan) error {
 	for _, id := range b.Workflow.Order() {
-		s, err := b.PlanStep(ctx, p, id, 0)
+		s, err := b.PlanStep(ctx, p, id, nil)
 		if err != nil {
 			return err
 		}
@@ -44,55 +45,82 @@ func (b *Builder) Build(ctx context.Context, p *Plan) error {
 			return context.Cause(ctx)
 		}
 		p.Steps = append(p.Steps, s)
-		if len(s.Changes) == 0 {
-			continue
-		}
 		g, err := b.Gate(p, s)
 		if err != nil {
 			return err
 		}
-		p.Gates = append(p.Gates, g)
+		if g != nil {
+			p.Gates = append(p.Gates, *g)
+		}
 	}
 	return nil
 }
 
-// Gate returns the gate that a step's changes need.
-func (b *Builder) Gate(p *Plan, s Step) (Gate, error) {
+// Gate returns the gate that a step's changes need; nil if they need none.
+func (b *Builder) Gate(p *Plan, s Step) (*Gate, error) {
+	if len(s.PlannedChanges()) == 0 || s.Effect == plugins.Announce {
+		return nil, nil
+	}
 	digest, err := p.Digest(s)
 	if err != nil {
-		return Gate{}, err
+		return nil, err
 	}
-	message, err := b.Workflow.EvalMessage(b.step(s.ID), b.scope(p))
+	ws := b.Workflow.Step(s.ID)
+	message, err := b.Workflow.EvalMessage(ws, b.scope(p))
 	if err != nil {
-		return Gate{}, fmt.Errorf("approval message of step %s: %w", s.ID, err)
+		return nil, fmt.Errorf("approval message of step %s: %w", s.ID, err)
 	}
-	return Gate{Step: s.ID, Effect: s.Effect, Message: message, Digest: digest}, nil
+	policy := approval.Policy{Required: 1, Requester: true, Signed: p.AllowedSigners != nil}
+	if a := ws.Approval; a != nil {
+		policy.Required, policy.Requester, policy.Approvers, policy.ExpiresAfter = a.Required, a.Requester, a.Approvers, a.ExpiresAfter
+	}
+	return &Gate{Step: s.ID, Effect: s.Effect, Message: message, Digest: digest, Policy: policy}, nil
 }
 
-// PlanStep plans one step on the ground of those that p holds already. used is how many attempts were spent on it before.
-func (b *Builder) PlanStep(ctx context.Context, p *Plan, id string, used int) (Step, error) {
-	ws := b.step(id)
-	s := Step{ID: id, Uses: ws.Uses, Effect: b.Effects[ws.Uses]}
-	if b.prepare(p, ws, &s) {
-		if b.Began != nil {
-			b.Began(id)
-		}
-		impl, err := b.Step(ctx, ws.Uses)
-		if err != nil {
-			return s, fmt.Errorf("start step %s: %w", id, err)
-		}
-		if err := b.ask(ctx, p, ws, impl, &s, used); err != nil {
-			return s, err
-		}
+// PlanStep plans one step on the ground of those that p holds already. used says how many attempts were spent before on the step
+// or instance of an id; nil means none.
+func (b *Builder) PlanStep(ctx context.Context, p *Plan, id string, used func(id string) int) (Step, error) {
+	t := b.take(p, b.Workflow.Step(id), used)
+	s := Step{ID: id, Uses: t.ws.Uses, Effect: b.effect(t.ws)}
+	var err error
+	switch {
+	case !b.ready(p, t.ws, &s):
+	case t.ws.ForEach.IsZero():
+		err = b.one(ctx, t, &s)
+	default:
+		err = b.each(ctx, t, &s)
 	}
-	if b.Ended != nil {
+	if err == nil && b.Ended != nil {
 		b.Ended(s)
 	}
-	return s, nil
+	return s, err
 }
 
-// prepare settles what can be settled without calling the step, and says whether the step must be called.
-func (b *Builder) prepare(p *Plan, ws *workflow.Step, s *Step) bool {
+// effect returns what the step does: what its plugin says, or what the workflow declares when that leaves it open.
+func (b *Builder) effect(ws *workflow.Step) plugins.Effect {
+	if e := b.Effects[ws.Uses]; e != plugins.Declared {
+		return e
+	}
+	return plugins.Effect(ws.Effect)
+}
+
+// one plans a step that is taken once, or one instance.
+func (b *Builder) one(ctx context.Context, t take, s *Step) error {
+	if !b.prepare(t, s) {
+		return nil
+	}
+	if b.Began != nil {
+		b.Began(s.ID)
+	}
+	impl, err := b.Step(ctx, t.ws.Uses)
+	if err != nil {
+		return fmt.Errorf("start step %s: %w", s.ID, err)
+	}
+	return b.ask(ctx, t, impl, s)
+}
+
+// ready says whether what the step stands on is there; if not, the step is settled.
+func (b *Builder) ready(p *Plan, ws *workflow.Step, s *Step) bool {
 	for _, need := range ws.Needs {
 		dep, ok := p.Step(need)
 		if !ok {
@@ -113,14 +141,19 @@ func (b *Builder) prepare(p *Plan, ws *workflow.Step, s *Step) bool {
 			return s.settle(Deferred, "known after "+id)
 		}
 	}
-	yes, err := b.Workflow.EvalIf(ws, b.scope(p))
+	return true
+}
+
+// prepare settles what can be settled without calling the step, and says whether the step must be called.
+func (b *Builder) prepare(t take, s *Step) bool {
+	yes, err := b.Workflow.EvalIf(t.ws, t.scope)
 	if err != nil {
 		return s.unknown("if", err)
 	}
 	if !yes {
 		return s.settle(Skipped, "if: is false")
 	}
-	if s.Input, err = b.Workflow.EvalWith(ws, b.scope(p)); err != nil {
+	if s.Input, err = b.Workflow.EvalWith(t.ws, t.scope); err != nil {
 		return s.unknown("with", err)
 	}
 	return true
@@ -149,27 +182,27 @@ func (b *Builder) pending(p *Plan, ws *workflow.Step) (string, bool) {
 			continue
 		}
 		seen[id] = true
-		if dep, ok := p.Step(id); ok && dep.Status == Changes {
+		if dep, ok := p.Step(id); ok && dep.Status == Changes && dep.Effect != plugins.Announce {
 			return id, true
 		}
-		todo = append(todo, b.step(id).Needs...)
+		todo = append(todo, b.Workflow.Step(id).Needs...)
 	}
 	return "", false
 }
 
-func (b *Builder) ask(ctx context.Context, p *Plan, ws *workflow.Step, impl plugins.Step, s *Step, used int) error {
-	req := plugins.PlanRequest{StepID: ws.ID, Input: s.Input, Connections: b.allowed(p, impl)}
+func (b *Builder) ask(ctx context.Context, t take, impl plugins.Step, s *Step) error {
+	req := plugins.PlanRequest{StepID: s.ID, Effect: s.Effect, Input: s.Input, Connections: Allowed(t.conns, impl.Describe())}
 	var resp plugins.PlanResponse
-	policy := StepPolicy(ws)
-	policy.Used = used
+	policy := StepPolicy(t.ws)
+	policy.Used = t.used(s.ID)
 	if !b.Wait {
 		policy.Poll = 0
 	}
-	err := attempt.Do(ctx, policy, func(t attempt.Try) error {
+	err := attempt.Do(ctx, policy, func(try attempt.Try) error {
 		if b.Trying == nil {
 			return nil
 		}
-		return b.Trying(ws.ID, t)
+		return b.Trying(s.ID, try)
 	}, func(ctx context.Context) (err error) {
 		resp, err = impl.Plan(ctx, req)
 		return err
@@ -210,11 +243,6 @@ func (s *Step) take(r plugins.PlanResponse) error {
 	return nil
 }
 
-// allowed returns the connections that the step asks for, and no other.
-func (b *Builder) allowed(p *Plan, impl plugins.Step) plugins.Connections {
-	return Allowed(p.Connections, impl.Describe())
-}
-
 // Allowed returns those of c that d asks for.
 func Allowed(c plugins.Connections, d plugins.Description) plugins.Connections {
 	var out plugins.Connections
@@ -227,11 +255,6 @@ func Allowed(c plugins.Connections, d plugins.Description) plugins.Connections {
 	return out
 }
 
-func (b *Builder) step(id string) *workflow.Step {
-	i := slices.IndexFunc(b.Workflow.Steps, func(s workflow.Step) bool { return s.ID == id })
-	return &b.Workflow.Steps[i]
-}
-
 // scope is what expressions see: the inputs and the outputs that are known.
 func (b *Builder) scope(p *Plan) workflow.Scope {
 	steps := map[string]any{}
@@ -239,10 +262,7 @@ func (b *Builder) scope(p *Plan) workflow.Scope {
 		if len(s.Outputs) == 0 {
 			continue
 		}
-		var v map[string]any
-		if json.Unmarshal(s.Outputs, &v) == nil {
-			steps[s.ID] = v
-		}
+		steps[s.ID] = s.Outputs
 	}
 	return workflow.Scope{Inputs: b.Values, Steps: steps}
 }

@@ -18,6 +18,7 @@ type covered struct {
 	Workflow    string                  `json:"workflowSHA256"`
 	Inputs      []Input                 `json:"inputs"`
 	Connections plugins.Connections     `json:"connections"`
+	Signers     *Input                  `json:"allowedSigners"`
 	Plugins     []Plugin                `json:"plugins"`
 	Step        string                  `json:"step"`
 	Effect      plugins.Effect          `json:"effect"`
@@ -29,7 +30,7 @@ type covered struct {
 func (p *Plan) Digest(s Step) (string, error) {
 	sum, err := canonicalSum(covered{
 		Format: p.Format, Workflow: p.WorkflowSHA256, Inputs: p.Inputs, Connections: p.Connections,
-		Plugins: p.Plugins, Step: s.ID, Effect: s.Effect, Changes: s.Changes,
+		Signers: p.AllowedSigners, Plugins: p.Plugins, Step: s.ID, Effect: s.Effect, Changes: s.PlannedChanges(),
 	})
 	if err != nil {
 		return "", fmt.Errorf("digest of step %s: %w", s.ID, err)

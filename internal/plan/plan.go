@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -24,8 +26,13 @@ type Plan struct {
 	WorkflowSHA256 string              `json:"workflowSHA256"`
 	Inputs         []Input             `json:"inputs"`
 	Connections    plugins.Connections `json:"connections"`
+	// AllowedSigners is the file by which signed approvals are judged, with its digest; nil without one.
+	AllowedSigners *Input `json:"allowedSigners,omitempty"`
 	// Plugins tells each step's plugin apart by name: version and digest of its executable.
 	Plugins []Plugin `json:"plugins"`
+	// Guards are the conditions under which changes may be made, as they were when the plan was made. They are looked at again
+	// before each changing step, so no approval covers how they were.
+	Guards []Guard `json:"guards,omitempty"`
 	// Steps are in the order in which they run.
 	Steps []Step `json:"steps"`
 	// Gates are the approvals that the changes need, in the order in which they will be asked.
@@ -38,6 +45,15 @@ type Input struct {
 	Value any    `json:"value"`
 	// SHA256 is the digest of the file that Value names, for an input of type file.
 	SHA256 string `json:"sha256,omitempty"`
+}
+
+// Guard is a condition that must hold when a changing step is about to act.
+type Guard struct {
+	Name string `json:"name"`
+	// Holds is how it was; nil if that was not known yet.
+	Holds *bool `json:"holds,omitempty"`
+	// Message says what it means that it does not hold.
+	Message string `json:"message,omitempty"`
 }
 
 // Plugin identifies the code of a step.
@@ -72,6 +88,13 @@ type Step struct {
 	Uses   string         `json:"uses"`
 	Effect plugins.Effect `json:"effect"`
 	Status Status         `json:"status"`
+	// ForEach says that the step is taken once for each item of a list: then Instances are the takes, in the order of the list,
+	// and Outputs is the list of theirs.
+	ForEach   bool     `json:"forEach,omitempty"`
+	Strategy  Strategy `json:"strategy,omitzero"`
+	Instances []Step   `json:"instances,omitempty"`
+	// Item is what an instance is about.
+	Item json.RawMessage `json:"item,omitempty"`
 	// Why says why a step is skipped, deferred or failed.
 	Why string `json:"why,omitempty"`
 	// Hint is the next thing to do about a failed step.
@@ -85,6 +108,16 @@ type Step struct {
 	Evidence []plugins.Evidence      `json:"evidence,omitempty"`
 }
 
+// Strategy says how the instances of a forEach step are taken.
+type Strategy struct {
+	// MaxParallel is how many are taken at once, 1 at least.
+	MaxParallel int `json:"maxParallel"`
+	// Canary is how many are taken, and must succeed, before the others.
+	Canary int `json:"canary,omitempty"`
+	// MaxFailures is how many may fail without failing the step.
+	MaxFailures int `json:"maxFailures,omitempty"`
+}
+
 // Gate is the approval that a step's changes need.
 type Gate struct {
 	// Step is the step's id, which is the gate's name too.
@@ -92,16 +125,36 @@ type Gate struct {
 	Effect  plugins.Effect `json:"effect"`
 	Message string         `json:"message"`
 	// Digest is sha256: and the hex digest of what is approved.
-	Digest string `json:"digest"`
+	Digest string          `json:"digest"`
+	Policy approval.Policy `json:"policy"`
+	// Shown is when a run first showed this digest; zero in a plan that is no run's.
+	Shown time.Time `json:"shown,omitzero"`
 }
 
-// Step returns the planned step of that id.
-func (p *Plan) Step(id string) (*Step, bool) {
-	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.ID == id })
-	if i < 0 {
-		return nil, false
+// Clone returns a copy whose steps, instances and gates can be changed apart from p's.
+func (p *Plan) Clone() *Plan {
+	out := *p
+	out.Gates = slices.Clone(p.Gates)
+	out.Steps = slices.Clone(p.Steps)
+	for i := range out.Steps {
+		out.Steps[i].Instances = slices.Clone(out.Steps[i].Instances)
 	}
-	return &p.Steps[i], true
+	return &out
+}
+
+// Step returns the planned step of that id, or the instance of a forEach step.
+func (p *Plan) Step(id string) (*Step, bool) {
+	for i := range p.Steps {
+		if p.Steps[i].ID == id {
+			return &p.Steps[i], true
+		}
+		for j := range p.Steps[i].Instances {
+			if p.Steps[i].Instances[j].ID == id {
+				return &p.Steps[i].Instances[j], true
+			}
+		}
+	}
+	return nil, false
 }
 
 // Gate returns the gate of the step of that id.
@@ -113,9 +166,9 @@ func (p *Plan) Gate(step string) (*Gate, bool) {
 	return &p.Gates[i], true
 }
 
-// HasChanges says whether anything would be changed.
+// HasChanges says whether anything would be changed. Telling somebody is no change.
 func (p *Plan) HasChanges() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.Changes) > 0 })
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Effect != plugins.Announce && len(s.PlannedChanges()) > 0 })
 }
 
 // Err returns why the plan must not be carried out: the first failed step, else the first block; nil if it may.
@@ -126,8 +179,8 @@ func (p *Plan) Err() error {
 		}
 	}
 	for _, s := range p.Steps {
-		if len(s.Blocks) > 0 {
-			return plugins.Hint(fmt.Errorf("the plan is blocked at step %s: %s", s.ID, s.Blocks[0].Reason), "%s", s.Blocks[0].Hint)
+		if b := s.AllBlocks(); len(b) > 0 {
+			return plugins.Hint(fmt.Errorf("the plan is blocked at step %s: %s", s.ID, b[0].Reason), "%s", b[0].Hint)
 		}
 	}
 	return nil
@@ -135,5 +188,5 @@ func (p *Plan) Err() error {
 
 // Blocked says whether a step holds a reason why the plan must not be carried out.
 func (p *Plan) Blocked() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.Blocks) > 0 })
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.AllBlocks()) > 0 })
 }

@@ -78,6 +78,9 @@ func TestApprove(t *testing.T) {
 	t.Parallel()
 	p := sample()
 	d := digest(t, p)
+	replaced := sample()
+	replaced.Steps[0].Changes[0].Target.UID = "u2"
+	forged := digest(t, replaced)
 	p.Gates = []plan.Gate{{Step: "s", Digest: d}}
 	yes := approval.Decision{Gate: "s", Digest: d, Approved: true, By: approval.Identity{Name: "ann"}}
 	no := approval.Decision{Gate: "s", Digest: d, By: approval.Identity{Name: "bob"}, Reason: "not now"}
@@ -93,7 +96,7 @@ func TestApprove(t *testing.T) {
 		"Yes":      {"approved", []approval.Decision{other, yes}, nil, ""},
 		"Rejected": {"a rejection counts whenever it came", []approval.Decision{yes, no}, nil, "gate s was rejected by bob: not now"},
 		"Forged": {"the gate's own word for its digest is not believed", []approval.Decision{yes},
-			func(p *plan.Plan) { p.Steps[0].Changes[0].Target.UID = "u2" }, "gate s waits for approval of " + d},
+			func(p *plan.Plan) { p.Steps[0].Changes[0].Target.UID = "u2" }, "gate s waits for approval of " + forged},
 		"Blocked": {"a blocked step cannot be approved", []approval.Decision{yes},
 			func(p *plan.Plan) { p.Steps[0].Blocks = []plugins.Block{{Reason: "no proof"}} }, "approve: step s is blocked: no proof"},
 	} {
@@ -104,7 +107,7 @@ func TestApprove(t *testing.T) {
 			if tc.forge != nil {
 				tc.forge(&p)
 			}
-			ok, err := plan.Approve(&p, "s", tc.decisions)
+			ok, err := plan.Approve(&p, "s", plan.Judgement{Requester: approval.Identity{Name: "eve"}, Decisions: tc.decisions})
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -112,7 +115,7 @@ func TestApprove(t *testing.T) {
 			if got != tc.want {
 				t.Errorf("%s: got %q, want %q", tc.reason, got, tc.want)
 			}
-			if err == nil && (ok.By().Name != "ann" || ok.Digest() != d || len(ok.Changes()) != 1) {
+			if err == nil && (ok.By()[0].Name != "ann" || ok.Digest() != d || len(ok.Changes()) != 1) {
 				t.Errorf("%s: %+v", tc.reason, ok)
 			}
 		})

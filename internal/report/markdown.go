@@ -2,6 +2,8 @@ package report
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,17 +56,26 @@ func (t *text) planBody(p *plan.Plan) {
 	t.line(0, "|---|---|---|---|---|")
 	for _, s := range p.Steps {
 		t.line(0, "| %s | %s | %s | %s | %s |", s.ID, s.Uses, s.Effect, status(s), cell(firstOf(s.Summary, s.Why)))
+		for _, in := range s.Instances {
+			t.line(0, "| %s | | | %s | %s: %s |", in.ID, status(in), cell(cut(string(in.Item), maxLine)), cell(firstOf(in.Summary, in.Why)))
+		}
 	}
 	t.line(0, "")
 	for _, s := range p.Steps {
 		t.stepMarkdown(p, s)
+		for _, in := range s.Instances {
+			t.stepMarkdown(p, in)
+		}
+	}
+	for _, g := range p.Guards {
+		t.line(0, "- guard %s: changes are made only while it holds", cell(g.Name))
 	}
 	t.line(0, "%s", Totals(p))
 	t.line(0, "")
 }
 
 func (t *text) stepMarkdown(p *plan.Plan, s plan.Step) {
-	if len(s.Evidence)+len(s.Warnings)+len(s.Blocks)+len(s.Changes) == 0 {
+	if len(s.Evidence)+len(s.Warnings)+len(s.Blocks)+len(s.PlannedChanges()) == 0 {
 		return
 	}
 	t.line(0, "### %s", s.ID)
@@ -85,6 +96,9 @@ func (t *text) stepMarkdown(p *plan.Plan, s plan.Step) {
 	if g, ok := p.Gate(s.ID); ok {
 		t.line(0, "- gate: %s", cell(g.Message))
 		t.line(0, "- digest: `%s`", g.Digest)
+		if p := Policy(g); p != "" {
+			t.line(0, "- %s", cell(p))
+		}
 	}
 	t.line(0, "")
 }
@@ -136,7 +150,7 @@ func (t *text) decisions(r *engine.Run) {
 		if d.By.Verified {
 			sure = "verified"
 		}
-		t.line(0, "- %s: gate %s %s by %s (%s), `%s`%s", stamp(d.At), d.Gate, word, cell(d.By.Name), sure, d.Digest, prefixed(": ", cell(d.Reason)))
+		t.line(0, "- %s: gate %s %s by %s (%s), `%s`%s", stamp(d.At), d.Gate, word, cell(firstOf(strings.TrimSpace(d.By.Name+" "+d.By.Key))), sure, d.Digest, prefixed(": ", cell(d.Reason)))
 	}
 	t.line(0, "")
 }
@@ -151,8 +165,11 @@ func (t *text) effects(r *engine.Run) {
 	t.line(0, "|---|---|---|---|---|---|")
 	for _, e := range r.Effects {
 		done := "not known"
-		if !e.Done.IsZero() {
+		switch {
+		case !e.Done.IsZero():
 			done = stamp(e.Done)
+		case !e.Absent.IsZero():
+			done = "did not happen"
 		}
 		t.line(0, "| %s | %s | %s | %s | %s | %s |", e.Step, e.Key, cell(e.Target.String()), stamp(e.Intended), done, cell(e.Note))
 	}
@@ -165,18 +182,18 @@ func (t *text) applied(r *engine.Run) {
 	}
 	t.line(0, "## Applied")
 	t.line(0, "")
-	for _, s := range r.Plan.Steps {
-		p := r.Steps[s.ID]
-		if p == nil {
-			continue
-		}
+	for _, id := range slices.SortedFunc(maps.Keys(r.Steps), func(a, b string) int { return r.Steps[a].Started.Compare(r.Steps[b].Started) }) {
+		p := r.Steps[id]
 		switch {
 		case p.Error != "":
-			t.line(0, "- %s failed: %s", s.ID, cell(p.Error))
+			t.line(0, "- %s failed: %s", id, cell(p.Error))
 		case !p.Finished.IsZero():
-			t.line(0, "- %s took %s: %s", s.ID, p.Finished.Sub(p.Started).Round(time.Millisecond), cell(p.Summary))
+			t.line(0, "- %s took %s: %s", id, p.Finished.Sub(p.Started).Round(time.Millisecond), cell(p.Summary))
 		}
 		t.evidence(p.Evidence)
+	}
+	for _, b := range r.Broken {
+		t.line(0, "- %s: %s on %s broke the lock of %s%s", stamp(b.At), cell(b.By.Identity.Name), cell(b.By.Host), cell(b.Was.String()), prefixed(": ", cell(b.Reason)))
 	}
 }
 

@@ -60,7 +60,8 @@ func samplePlan() *plan.Plan {
 				Changes: []plugins.PlannedChange{{Action: plugins.Delete, Target: tkc, Reason: "its nodes hold the old CA", Lost: []string{"2 nodes", "1 volume"}}}},
 			{ID: "verify", Uses: "verify-pull", Effect: plugins.Read, Status: plan.Deferred, Why: "known after recreate"},
 		},
-		Gates: []plan.Gate{{Step: "trust", Effect: plugins.Change, Message: "corrects trust", Digest: "sha256:aa"}, {Step: "recreate", Effect: plugins.Destroy, Message: "deletes dev1", Digest: "sha256:bb"}},
+		Gates: []plan.Gate{{Step: "trust", Effect: plugins.Change, Message: "corrects trust", Digest: "sha256:aa", Policy: approval.Policy{Required: 1, Requester: true}}, {Step: "recreate", Effect: plugins.Destroy, Message: "deletes dev1", Digest: "sha256:bb",
+			Policy: approval.Policy{Required: 2, Approvers: []string{"ann@corp", "bob@corp"}, Signed: true, ExpiresAfter: 24 * time.Hour}}},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -33,10 +34,11 @@ func PlanText(w io.Writer, p *plan.Plan) error {
 		t.step(s)
 	}
 	for _, s := range p.Steps {
-		if len(s.Changes) > 0 {
+		if len(s.PlannedChanges()) > 0 {
 			t.changes(p, s)
 		}
 	}
+	t.guards(p)
 	t.line(0, "")
 	t.line(0, "%s", Totals(p))
 	return t.err
@@ -58,6 +60,14 @@ func (t *text) line(indent int, format string, args ...any) {
 
 func (t *text) step(s plan.Step) {
 	t.line(2, "%-10s %-10s %s", s.ID, status(s), firstOf(s.Summary, s.Why))
+	t.findings(s)
+	for _, in := range s.Instances {
+		t.instance(in)
+	}
+}
+
+// findings shows what was found wrong, and what a person must read.
+func (t *text) findings(s plan.Step) {
 	bad := slices.DeleteFunc(slices.Clone(s.Evidence), func(e plugins.Evidence) bool { return e.Verdict != plugins.Bad })
 	for _, e := range bad[:min(len(bad), maxBad)] {
 		t.block(13, "- "+e.Subject+": "+e.Text)
@@ -76,6 +86,29 @@ func (t *text) step(s plan.Step) {
 	}
 }
 
+// instance shows one take of a forEach step, with the item that it is about.
+func (t *text) instance(s plan.Step) {
+	t.line(4, "%-8s %-10s %s", strings.TrimLeft(s.ID, "abcdefghijklmnopqrstuvwxyz0123456789_"), status(s), firstOf(s.Summary, s.Why))
+	t.line(13, "item %s", cut(string(s.Item), maxLine))
+	t.findings(s)
+}
+
+// guards says under which conditions the changes may be made.
+func (t *text) guards(p *plan.Plan) {
+	if len(p.Guards) == 0 || !p.HasChanges() {
+		return
+	}
+	t.line(0, "")
+	t.line(0, "Changes are made only while:")
+	for _, g := range p.Guards {
+		word := "not known yet"
+		if g.Holds != nil {
+			word = map[bool]string{true: "holds now", false: "does not hold now: " + g.Message}[*g.Holds]
+		}
+		t.line(2, "- guard %s: %s", g.Name, word)
+	}
+}
+
 // block writes a text of several lines, each indented.
 func (t *text) block(indent int, s string) {
 	for l := range strings.Lines(strings.TrimSpace(s)) {
@@ -86,7 +119,7 @@ func (t *text) block(indent int, s string) {
 func (t *text) changes(p *plan.Plan, s plan.Step) {
 	t.line(0, "")
 	t.line(0, "Step %s would (%s):", s.ID, s.Effect)
-	for _, c := range s.Changes {
+	for _, c := range s.PlannedChanges() {
 		t.line(0, "")
 		t.line(2, "%s %s %s", sign(c.Action), c.Action, c.Target)
 		t.line(6, "why: %s", c.Reason)
@@ -106,7 +139,37 @@ func (t *text) changes(p *plan.Plan, s plan.Step) {
 		t.line(0, "")
 		t.line(2, "gate %s: %s", g.Step, g.Message)
 		t.line(2, "digest %s", g.Digest)
+		if p := Policy(g); p != "" {
+			t.line(2, "%s", p)
+		}
 	}
+}
+
+// Policy says in words who may approve a gate and until when; empty when anybody may at any time.
+func Policy(g *plan.Gate) string {
+	p := g.Policy
+	if p.Required <= 1 && p.Requester && len(p.Approvers) == 0 && !p.Signed && p.ExpiresAfter == 0 {
+		return ""
+	}
+	out := "approval: one person"
+	if p.Required > 1 {
+		out = fmt.Sprintf("approval: %d different people", p.Required)
+	}
+	if len(p.Approvers) > 0 {
+		out += " of " + strings.Join(p.Approvers, ", ")
+	}
+	if !p.Requester {
+		out += ", who began the run is not one of them"
+	}
+	if p.Signed {
+		out += ", signed"
+	}
+	if end := g.Judged(approval.Identity{}).Deadline(); !end.IsZero() {
+		return out + ", until " + stamp(end) + ", then it is rejected"
+	} else if p.ExpiresAfter > 0 {
+		return out + fmt.Sprintf(", within %s, then it is rejected", p.ExpiresAfter)
+	}
+	return out
 }
 
 func (t *text) list(indent int, title string, items []string) {
@@ -161,8 +224,10 @@ func Totals(p *plan.Plan) string {
 	count := map[plugins.Action]int{}
 	deferred := 0
 	for _, s := range p.Steps {
-		for _, c := range s.Changes {
-			count[c.Action]++
+		if s.Effect != plugins.Announce {
+			for _, c := range s.PlannedChanges() {
+				count[c.Action]++
+			}
 		}
 		if s.Status == plan.Deferred {
 			deferred++
@@ -201,7 +266,7 @@ func sign(a plugins.Action) string {
 }
 
 func status(s plan.Step) string {
-	if len(s.Blocks) > 0 {
+	if len(s.AllBlocks()) > 0 {
 		return "BLOCKED"
 	}
 	return string(s.Status)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,13 +69,15 @@ func (u *UI) Watch(e engine.Event) {
 	case engine.EventPlanning:
 		u.Say("%s: looking", e.ID)
 	case engine.EventApplying:
-		u.Say("%s: applying, changes: %d", e.ID, len(e.Step.Changes))
+		u.Say("%s: applying, changes: %d", e.ID, len(e.Step.PlannedChanges()))
 	case engine.EventProgress:
 		u.progress(e.ID, e.Text)
 	case engine.EventRetry:
 		u.progress(e.ID, "trying again: "+e.Text)
 	case engine.EventApplied:
 		u.Say("%s: done: %s", e.ID, e.Text)
+	case engine.EventStopping:
+		u.Say("interrupted: finishing what is in flight (%s); interrupt again to leave it, which can be resumed too", e.Text)
 	case engine.EventVoided:
 		u.Say("%s: the approval is void, because what it covered has moved:", e.ID)
 		for _, m := range e.Moved {
@@ -118,7 +121,7 @@ func (u *UI) Ask(ctx context.Context, by approval.Identity, g plan.Gate, s plan.
 	}
 	want := "yes"
 	if g.Effect == plugins.Destroy {
-		want = s.Changes[0].Target.Name
+		want = destroyed(s)
 	}
 	u.Say("gate %s: %s", g.Step, g.Message)
 	u.Say("digest %s", g.Digest)
@@ -132,6 +135,20 @@ func (u *UI) Ask(ctx context.Context, by approval.Identity, g plan.Gate, s plan.
 		return approval.Decision{}, false, nil
 	}
 	return approval.Decision{Gate: g.Step, Digest: g.Digest, Approved: true, By: by, At: u.Now()}, true, nil
+}
+
+// destroyed returns what a person types to approve what cannot be undone: the names of all that is deleted or replaced.
+func destroyed(s plan.Step) string {
+	var names []string
+	for _, c := range s.PlannedChanges() {
+		if (c.Action == plugins.Delete || c.Action == plugins.Replace) && !slices.Contains(names, c.Target.Name) {
+			names = append(names, c.Target.Name)
+		}
+	}
+	if len(names) == 0 {
+		return s.PlannedChanges()[0].Target.Name
+	}
+	return strings.Join(names, " ")
 }
 
 // readLine reads one line of 4 KiB at most. It returns when ctx ends, even if nobody types.

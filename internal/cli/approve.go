@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tkgfix/tkgfix/internal/approval"
+	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/sshsig"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+func (a *app) approve() *cli.Command {
+	return a.decision("approve", true, `The digest says which changes are approved: exactly those that the gate shows, and no others. Where the gate takes
+signed approvals only, sign with --key, or with ssh-keygen and --signature.
+
+   tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e…
+   tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e… --key ~/.ssh/id_ed25519
+
+   tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e… --print-statement > statement
+   ssh-keygen -Y sign -n approval@tkgfix.dev -f ~/.ssh/id_ed25519 statement
+   tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e… --signature statement.sig
+
+EXIT STATUS: 0 approved, 1 refused, 5 locked by another.`)
+}
+
+func (a *app) reject() *cli.Command {
+	return a.decision("reject", false, `A rejected run is over: nothing more is changed by it.
+
+   tkgfix reject 01jd5x2v9k3q4m8r7t6w5y1z0a recreate --digest sha256:6f1e… --reason "not before the release"
+
+EXIT STATUS: 0 rejected, 1 refused, 5 locked by another.`)
+}
+
+func (a *app) decision(verb string, approved bool, description string) *cli.Command {
+	return &cli.Command{
+		Name: verb, Usage: verb + " the changes that a gate shows", ArgsUsage: "RUN GATE", Description: description, OnUsageError: usage,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "digest", Usage: "the whole `DIGEST` that the gate shows"},
+			&cli.StringFlag{Name: "reason", Usage: "`WHY`, for the journal"},
+			&cli.StringFlag{Name: "key", Usage: "sign with this SSH key: a private key's `FILE`, or a public one's whose key the agent holds"},
+			&cli.StringFlag{Name: "signature", Usage: "`FILE` with the statement's SSH signature"},
+			&cli.BoolFlag{Name: "print-statement", Usage: "print what is to be signed, and decide nothing"},
+		},
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, "RUN", "GATE")
+			if err != nil {
+				return err
+			}
+			if c.String("digest") == "" {
+				return plugins.Hint(errors.New("a decision names what it is about: --digest is missing"), "%s", next(c, "runs show %s", args[0]))
+			}
+			e, err := a.engine(c)
+			if err != nil {
+				return err
+			}
+			d := approval.Decision{
+				Gate: args[1], Digest: c.String("digest"), Approved: approved, By: e.Me.Identity, Reason: c.String("reason"), At: a.now(),
+			}
+			if c.Bool("print-statement") {
+				return a.printStatement(args[0], d)
+			}
+			if d.Signature, err = signature(c, args[0], d); err != nil {
+				return err
+			}
+			return a.decide(c, e, args[0], d)
+		},
+	}
+}
+
+// decide hands a decision to the run and says what it came to.
+func (a *app) decide(c *cli.Context, e *engine.Engine, id string, d approval.Decision) error {
+	r, err := e.Decide(c.Context, id, d)
+	if err != nil {
+		return explain(c, err)
+	}
+	if !d.Approved {
+		a.ui.Say("run %s: gate %s is rejected, the run is over", r.ID, d.Gate)
+		return nil
+	}
+	g, _ := r.Plan.Gate(d.Gate)
+	if out := r.Outcome(*g, a.now()); out.Verdict == approval.Pending {
+		a.ui.Say("run %s: gate %s has %d of %d approvals", r.ID, d.Gate, len(out.By), len(out.By)+out.Missing)
+		a.ui.Say("another approver: %s", next(c, "approve %s %s --digest %s", r.ID, d.Gate, d.Digest))
+		return nil
+	}
+	a.ui.Say("run %s: gate %s is approved", r.ID, d.Gate)
+	a.ui.Say("then: %s", next(c, "resume %s", r.ID))
+	return nil
+}
+
+// statement returns what is signed for a decision.
+func statement(run string, d approval.Decision) ([]byte, error) {
+	word := "reject"
+	if d.Approved {
+		word = "approve"
+	}
+	text, err := sshsig.Statement{Run: run, Gate: d.Gate, Digest: d.Digest, Decision: word, Reason: d.Reason}.Message()
+	if err != nil {
+		return nil, fmt.Errorf("write the statement: %w", err)
+	}
+	return text, nil
+}
+
+func (a *app) printStatement(run string, d approval.Decision) error {
+	text, err := statement(run, d)
+	if err != nil {
+		return err
+	}
+	_, err = a.ui.Out.Write(text)
+	return err
+}
+
+// signature returns the signature of a decision as the flags ask for it; empty without one.
+func signature(c *cli.Context, run string, d approval.Decision) (string, error) {
+	switch key, file := c.String("key"), c.String("signature"); {
+	case key != "" && file != "":
+		return "", plugins.Hint(errors.New("--key and --signature: give one of them"), "%s --help", c.Command.HelpName)
+	case file != "":
+		data, err := readFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read the signature: %w", err)
+		}
+		return string(data), nil
+	case key != "":
+		text, err := statement(run, d)
+		if err != nil {
+			return "", err
+		}
+		armored, err := sshsig.Sign(c.Context, sshsig.KeySource{File: key, AgentSocket: os.Getenv("SSH_AUTH_SOCK")}, text)
+		return string(armored), err
+	}
+	return "", nil
+}
+
+// signer judges the signature of a decision by a file of allowed signers.
+func signer(signers, run string, d approval.Decision) (approval.Identity, error) {
+	data, err := readFile(signers)
+	if err != nil {
+		return approval.Identity{}, fmt.Errorf("read the allowed signers: %w", err)
+	}
+	allowed, err := sshsig.ParseAllowedSigners(signers, data)
+	if err != nil {
+		return approval.Identity{}, err
+	}
+	text, err := statement(run, d)
+	if err != nil {
+		return approval.Identity{}, err
+	}
+	s, err := allowed.Verify(text, []byte(d.Signature), d.At)
+	if err != nil {
+		return approval.Identity{}, err
+	}
+	return approval.Identity{Name: s.Principal, Verified: true, Key: s.Fingerprint}, nil
+}

@@ -1,0 +1,397 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tkgfix/tkgfix/internal/approval"
+	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// step takes one step as far as it needs.
+func (x *execution) step(ctx context.Context, b *plan.Builder, id string) error {
+	s, err := x.planned(id)
+	if err != nil {
+		return err
+	}
+	if s.Status == plan.Deferred || s.Status == plan.Failed {
+		if err := x.planAgain(ctx, b, id); err != nil {
+			return err
+		}
+		if s, err = x.planned(id); err != nil {
+			return err
+		}
+	}
+	if err := unplannable(s); err != nil {
+		return err
+	}
+	if s.Status != plan.Changes {
+		return nil
+	}
+	return x.change(ctx, b, id)
+}
+
+// unplannable returns why a step's plan cannot be carried out; nil if it can.
+func unplannable(s *plan.Step) error {
+	switch s.Status {
+	case plan.Failed:
+		return plugins.Hint(fmt.Errorf("step %s: %s", s.ID, s.Why), "%s", s.Hint)
+	case plan.Deferred:
+		return fmt.Errorf("step %s cannot be planned: %s", s.ID, s.Why)
+	}
+	return nil
+}
+
+// planned returns the step or instance as it is planned now.
+func (x *execution) planned(id string) (*plan.Step, error) {
+	s, ok := x.snapshot().Step(id)
+	if !ok {
+		return nil, fmt.Errorf("the plan has no step %q", id)
+	}
+	return s, nil
+}
+
+// planAgain plans a whole step now and journals it.
+func (x *execution) planAgain(ctx context.Context, b *plan.Builder, id string) error {
+	x.tell(Event{Kind: EventPlanning, ID: id})
+	p := x.snapshot()
+	s, err := b.PlanStep(ctx, p, id, x.used)
+	if err != nil {
+		return err
+	}
+	if s.Status == plan.Failed && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	entry := replanned{Step: s}
+	if entry.Gate, err = b.Gate(p, s); err != nil {
+		return err
+	}
+	if err := x.record(ctx, kindReplanned, entry); err != nil {
+		return err
+	}
+	x.tell(Event{Kind: EventPlanned, ID: id, Step: &s})
+	return nil
+}
+
+// change brings a changing step through its gate and applies it, instance by instance.
+func (x *execution) change(ctx context.Context, b *plan.Builder, id string) error {
+	for {
+		// What was begun is finished first, with the approval that it was begun with.
+		if err := x.finishBegun(ctx, id); err != nil {
+			return err
+		}
+		ok, err := x.open(ctx, id)
+		var closed *plan.NotApproved
+		if errors.As(err, &closed) && closed.Outcome.Verdict == approval.Pending {
+			if err := x.wait(ctx, closed.Gate); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		moved, err := x.take(ctx, b, ok)
+		if err != nil {
+			return err
+		}
+		if len(moved) == 0 {
+			return nil
+		}
+		// The gate shows something else now.
+		if err := x.void(ctx, b, id, moved); err != nil {
+			return err
+		}
+		s, err := x.planned(id)
+		if err != nil {
+			return err
+		}
+		if blocks := s.AllBlocks(); len(blocks) > 0 {
+			return plugins.Hint(fmt.Errorf("step %s is blocked: %s", id, blocks[0].Reason), "%s", blocks[0].Hint)
+		}
+		if s.Status != plan.Changes {
+			return unplannable(s) // what was to be changed may have come about by itself
+		}
+	}
+}
+
+// open returns what of a step is approved.
+func (x *execution) open(_ context.Context, id string) (plan.Approved, error) {
+	p := x.snapshot()
+	s, ok := p.Step(id)
+	if !ok {
+		return plan.Approved{}, fmt.Errorf("the plan has no step %q", id)
+	}
+	if blocks := s.AllBlocks(); len(blocks) > 0 {
+		return plan.Approved{}, plugins.Hint(fmt.Errorf("step %s is blocked: %s", id, blocks[0].Reason), "%s", blocks[0].Hint)
+	}
+	if s.Effect == plugins.Announce {
+		return plan.Announce(s)
+	}
+	return plan.Approve(p, id, x.judgement())
+}
+
+// judgement is the ground on which gates are judged now. Signatures are verified again: nothing that only the journal says counts
+// for a signed approval.
+func (x *execution) judgement() plan.Judgement {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	j := x.run.judgement(x.Now())
+	j.Decisions = slices.DeleteFunc(j.Decisions, func(d approval.Decision) bool {
+		if d.Signature == "" {
+			return d.By.Verified
+		}
+		by, err := x.signer(x.run, d)
+		return err != nil || by != d.By
+	})
+	return j
+}
+
+// finishBegun applies what was begun and is not finished.
+func (x *execution) finishBegun(ctx context.Context, id string) error {
+	p := x.snapshot()
+	s, ok := p.Step(id)
+	if !ok {
+		return fmt.Errorf("the plan has no step %q", id)
+	}
+	for _, in := range s.Each() {
+		x.mu.Lock()
+		begun, digest := x.run.begun(in.ID), ""
+		if done := x.run.Steps[in.ID]; done != nil {
+			digest = done.Digest
+		}
+		x.mu.Unlock()
+		if !begun || in.Status != plan.Changes {
+			continue
+		}
+		ok, err := plan.Entered(p, id, in.ID, digest, x.judgement())
+		if err != nil {
+			return fmt.Errorf("go on with step %s, which was begun: %w", in.ID, err)
+		}
+		if err := x.apply(ctx, id, ok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taking is one turn through the instances of a step.
+type taking struct {
+	mu       sync.Mutex
+	moved    []replanned
+	failures []error
+	failed   []string
+	fatal    error
+}
+
+// stepError is the failure of a step or instance itself: the only kind of which a strategy tolerates some.
+type stepError struct{ err error }
+
+func (e *stepError) Error() string { return e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+// take applies the approved instances by the step's strategy. It returns those whose ground has moved, which were not touched.
+func (x *execution) take(ctx context.Context, b *plan.Builder, ok plan.Approved) ([]replanned, error) {
+	s := ok.Step()
+	todo := slices.DeleteFunc(ok.Instances(), func(a plan.Approved) bool { return a.Step().Status != plan.Changes })
+	if !s.ForEach {
+		moved, err := x.instance(ctx, b, s.ID, ok)
+		if moved == nil {
+			return nil, err
+		}
+		return []replanned{*moved}, err
+	}
+	var t taking
+	canary := min(s.Strategy.Canary, len(todo))
+	for _, phase := range []struct {
+		todo     []plan.Approved
+		tolerate int
+	}{{todo[:canary], 0}, {todo[canary:], s.Strategy.MaxFailures}} {
+		if err := x.phase(ctx, b, s, phase.todo, phase.tolerate, &t); err != nil {
+			return nil, err
+		}
+		if len(t.moved) > 0 {
+			return t.moved, nil
+		}
+	}
+	return nil, x.record(ctx, kindApplied, applied{Step: s.ID, Tolerated: t.failed})
+}
+
+// phase applies instances in parallel, and begins no more when too many have failed or the ground of one has moved.
+func (x *execution) phase(ctx context.Context, b *plan.Builder, s plan.Step, todo []plan.Approved, tolerate int, t *taking) error {
+	var group errgroup.Group
+	group.SetLimit(max(s.Strategy.MaxParallel, 1))
+	for _, a := range todo {
+		group.Go(func() error {
+			t.mu.Lock()
+			stop := t.fatal != nil || len(t.failures) > tolerate || len(t.moved) > 0
+			t.mu.Unlock()
+			if stop || ctx.Err() != nil {
+				return nil
+			}
+			moved, err := x.instance(ctx, b, s.ID, a)
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if moved != nil {
+				t.moved = append(t.moved, *moved)
+			}
+			if _, ok := errors.AsType[*stepError](err); ok {
+				t.failures, t.failed = append(t.failures, err), append(t.failed, a.Step().ID)
+			} else if err != nil {
+				t.fatal = err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case t.fatal != nil:
+		return t.fatal
+	case len(t.failures) > tolerate:
+		return errors.Join(t.failures...)
+	}
+	return nil
+}
+
+// instance plans one approved instance again and applies it if its ground stands; else it returns its new plan.
+func (x *execution) instance(ctx context.Context, b *plan.Builder, id string, ok plan.Approved) (*replanned, error) {
+	if ok.Step().Effect != plugins.Announce {
+		if err := x.guard(b); err != nil {
+			return nil, err
+		}
+	}
+	now, err := x.look(ctx, b, id, ok)
+	if err != nil || now != nil {
+		return now, err
+	}
+	if err := x.record(ctx, kindStarted, started{Step: ok.Step().ID, Digest: ok.Digest(), By: ok.By()}); err != nil {
+		return nil, err
+	}
+	return nil, x.apply(ctx, id, ok)
+}
+
+// look plans an approved instance again. It returns the new plan if it differs from what was approved.
+func (x *execution) look(ctx context.Context, b *plan.Builder, id string, ok plan.Approved) (*replanned, error) {
+	was := ok.Step()
+	x.tell(Event{Kind: EventPlanning, ID: was.ID})
+	p := x.snapshot()
+	entry := replanned{}
+	var err error
+	if was.ID == id {
+		entry.Step, err = b.PlanStep(ctx, p, id, x.used)
+	} else {
+		entry.Of = id
+		entry.Step, err = b.PlanInstance(ctx, p, id, was.ID, x.used)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case entry.Step.Status == plan.Failed:
+		err := plugins.Hint(fmt.Errorf("plan again before acting: %s", entry.Step.Why), "%s", entry.Step.Hint)
+		return nil, x.applyFailed(ctx, was.ID, err)
+	}
+	before, err := p.Digest(was)
+	if err != nil {
+		return nil, err
+	}
+	after, err := p.Digest(entry.Step)
+	if err != nil {
+		return nil, err
+	}
+	if before != after || len(entry.Step.AllBlocks()) > 0 {
+		entry.Moved = plan.Diff(was.PlannedChanges(), entry.Step.PlannedChanges())
+		return &entry, nil
+	}
+	return nil, nil
+}
+
+// void journals new plans of instances, and with them the gate that shows them: what was approved of the old ones is void.
+func (x *execution) void(ctx context.Context, b *plan.Builder, id string, moved []replanned) error {
+	for _, entry := range moved {
+		p := x.snapshot()
+		s, ok := p.Step(entry.Step.ID)
+		if !ok {
+			return fmt.Errorf("the plan has no step %q", entry.Step.ID)
+		}
+		*s = entry.Step
+		whole, _ := p.Step(id)
+		whole.Gather()
+		var err error
+		if entry.Gate, err = b.Gate(p, *whole); err != nil {
+			return err
+		}
+		if err := x.record(ctx, kindReplanned, entry); err != nil {
+			return err
+		}
+		x.tell(Event{Kind: EventPlanned, ID: entry.Step.ID, Step: &entry.Step})
+		if len(entry.Moved) > 0 {
+			x.tell(Event{Kind: EventVoided, ID: entry.Step.ID, Moved: entry.Moved, Step: &entry.Step})
+		}
+	}
+	return nil
+}
+
+// wait asks a person, or ends the execution with the gate waiting.
+func (x *execution) wait(ctx context.Context, g plan.Gate) error {
+	d, asked, err := x.ask(ctx, g)
+	if err != nil {
+		return fmt.Errorf("ask at gate %s: %w", g.Step, err)
+	}
+	if asked {
+		return x.decide(ctx, g, d)
+	}
+	x.mu.Lock()
+	var names []string
+	for _, g := range x.run.PendingGates(x.Now()) {
+		names = append(names, g.Step)
+	}
+	x.mu.Unlock()
+	if err := x.record(ctx, kindWaiting, waiting{Gates: names}); err != nil {
+		return err
+	}
+	return errStop
+}
+
+// ask returns the approval that was given ahead, or that of the person at the terminal, if there is one whose word may count.
+func (x *execution) ask(ctx context.Context, g plan.Gate) (approval.Decision, bool, error) {
+	own := approval.Decision{Gate: g.Step, Digest: g.Digest, Approved: true, By: x.Me.Identity, At: x.Now()}
+	x.mu.Lock()
+	refused := x.run.gate(g).Check(own, x.run.Decisions, own.At)
+	x.mu.Unlock()
+	if refused != nil {
+		return approval.Decision{}, false, nil
+	}
+	if x.AutoApprove == plugins.Destroy || x.AutoApprove == plugins.Change && g.Effect == plugins.Change {
+		own.Auto, own.Reason = true, "--auto-approve"
+		return own, true, nil
+	}
+	if x.Ask == nil {
+		return approval.Decision{}, false, nil
+	}
+	s, err := x.planned(g.Step)
+	if err != nil {
+		return approval.Decision{}, false, err
+	}
+	return x.Ask(ctx, g, *s)
+}
+
+// decide journals a decision that was just given.
+func (x *execution) decide(ctx context.Context, g plan.Gate, d approval.Decision) error {
+	x.mu.Lock()
+	err := x.run.gate(g).Check(d, x.run.Decisions, x.Now())
+	x.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return x.record(ctx, kindDecided, d)
+}

@@ -1,0 +1,156 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/workflow"
+)
+
+// each plans the instances of a forEach step, several at once.
+func (b *Builder) each(ctx context.Context, t take, s *Step) error {
+	s.ForEach = true
+	if !b.Workflow.IfUsesItem(t.ws) {
+		if yes, err := b.Workflow.EvalIf(t.ws, t.scope); err != nil {
+			s.unknown("if", err)
+			return nil
+		} else if !yes {
+			s.settle(Skipped, "if: is false")
+			return nil
+		}
+	}
+	items, err := b.Workflow.EvalForEach(t.ws, t.scope)
+	if err != nil {
+		s.unknown("forEach", err)
+		return nil
+	}
+	w := t.ws.Strategy
+	s.Strategy = Strategy{MaxParallel: w.MaxParallel, Canary: w.Canary, MaxFailures: w.MaxFailures}
+	limit := w.MaxParallel
+	if limit == 0 { // looking is done in parallel, acting only when it is asked for
+		s.Strategy.MaxParallel, limit = 1, readParallel
+		if s.Effect == plugins.Read || s.Effect == plugins.Announce {
+			s.Strategy.MaxParallel = readParallel
+		}
+	}
+	s.Instances = make([]Step, len(items))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(limit)
+	for i, item := range items {
+		in := &s.Instances[i]
+		*in = Step{ID: InstanceID(s.ID, i), Uses: s.Uses, Effect: s.Effect}
+		if in.Item, err = json.Marshal(item); err != nil {
+			return fmt.Errorf("write item %d of step %s: %w", i, s.ID, err)
+		}
+		it := t
+		if err := it.about(in.Item); err != nil {
+			return err
+		}
+		group.Go(func() error { return b.one(gctx, it, in) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.Gather()
+	return nil
+}
+
+// readParallel is how many instances are looked at at once when the workflow does not say.
+const readParallel = 8
+
+// PlanInstance plans one instance of a forEach step again, as it is in p.
+func (b *Builder) PlanInstance(ctx context.Context, p *Plan, step, instance string, used func(id string) int) (Step, error) {
+	was, ok := p.Step(instance)
+	if !ok {
+		return Step{}, fmt.Errorf("plan step %s: the plan has no instance %s", step, instance)
+	}
+	t := b.take(p, b.Workflow.Step(step), used)
+	s := Step{ID: instance, Uses: was.Uses, Effect: was.Effect, Item: was.Item}
+	if err := t.about(was.Item); err != nil {
+		return s, err
+	}
+	err := b.one(ctx, t, &s)
+	return s, err
+}
+
+// take is the planning of one workflow step: what it stands on.
+type take struct {
+	ws    *workflow.Step
+	scope workflow.Scope
+	conns plugins.Connections
+	used  func(id string) int
+}
+
+func (b *Builder) take(p *Plan, ws *workflow.Step, used func(string) int) take {
+	if used == nil {
+		used = func(string) int { return 0 }
+	}
+	return take{ws: ws, scope: b.scope(p), conns: p.Connections, used: used}
+}
+
+// about sets the item that expressions see.
+func (t *take) about(item json.RawMessage) error {
+	dec := json.NewDecoder(bytes.NewReader(item))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return fmt.Errorf("read item of step %s: %w", t.ws.ID, err)
+	}
+	t.scope.Item = wholeNumbers(v)
+	return nil
+}
+
+// wholeNumbers turns the numbers of decoded JSON into those that expressions know.
+func wholeNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		f, _ := v.Float64()
+		return f
+	case []any:
+		for i := range v {
+			v[i] = wholeNumbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = wholeNumbers(v[k])
+		}
+	}
+	return v
+}
+
+// PlanFailure plans an onFailure step, which sees what failed and no step's outputs. id is what it is called this time.
+func (b *Builder) PlanFailure(ctx context.Context, p *Plan, ws *workflow.Step, id string, failure map[string]string) (Step, error) {
+	t := b.take(p, ws, nil)
+	t.scope = workflow.Scope{Inputs: b.Values, Failure: failure}
+	s := Step{ID: id, Uses: ws.Uses, Effect: b.effect(ws)}
+	err := b.one(ctx, t, &s)
+	return s, err
+}
+
+// Guards holds the workflow's guards against the time now and what p knows.
+func (b *Builder) Guards(p *Plan, now time.Time) []Guard {
+	scope := b.scope(p)
+	scope.Now = now
+	var out []Guard
+	for i := range b.Workflow.Guards {
+		g := &b.Workflow.Guards[i]
+		seen := Guard{Name: g.Name, Message: g.Message}
+		if holds, err := b.Workflow.EvalGuard(g, scope); err == nil {
+			seen.Holds = &holds
+		} else if _, ok := errors.AsType[*workflow.UnknownError](err); !ok {
+			seen.Message = err.Error()
+		}
+		out = append(out, seen)
+	}
+	return out
+}

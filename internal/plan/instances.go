@@ -1,0 +1,104 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// InstanceID returns the id of a forEach step's instance.
+func InstanceID(step string, index int) string { return fmt.Sprintf("%s[%d]", step, index) }
+
+// PlannedChanges returns the changes of a step: its own, or those of its instances in their order.
+func (s *Step) PlannedChanges() []plugins.PlannedChange {
+	if len(s.Instances) == 0 {
+		return s.Changes
+	}
+	var out []plugins.PlannedChange
+	for i := range s.Instances {
+		out = append(out, s.Instances[i].Changes...)
+	}
+	return out
+}
+
+// AllBlocks returns the reasons why a step must not be carried out: its own and those of its instances.
+func (s *Step) AllBlocks() []plugins.Block {
+	out := s.Blocks
+	for i := range s.Instances {
+		out = append(out[:len(out):len(out)], s.Instances[i].Blocks...)
+	}
+	return out
+}
+
+// Each returns the step's instances, or the step itself when it has no forEach.
+func (s *Step) Each() []*Step {
+	if s.ForEach {
+		out := make([]*Step, 0, len(s.Instances))
+		for i := range s.Instances {
+			out = append(out, &s.Instances[i])
+		}
+		return out
+	}
+	return []*Step{s}
+}
+
+// Gather brings a forEach step up to date with its instances: its status, and its outputs, which are the list of theirs.
+func (s *Step) Gather() {
+	if !s.ForEach {
+		return
+	}
+	outputs := []json.RawMessage{}
+	count := map[Status]int{}
+	var firstFailed, firstDeferred *Step
+	for i := range s.Instances {
+		in := &s.Instances[i]
+		count[in.Status]++
+		switch in.Status {
+		case Failed:
+			if firstFailed == nil {
+				firstFailed = in
+			}
+			continue
+		case Deferred:
+			if firstDeferred == nil {
+				firstDeferred = in
+			}
+		}
+		if len(in.Outputs) > 0 {
+			outputs = append(outputs, in.Outputs)
+		}
+	}
+	s.Why, s.Hint, s.Outputs = "", "", nil
+	switch {
+	case count[Failed] > s.Strategy.MaxFailures:
+		s.Status, s.Why, s.Hint = Failed, fmt.Sprintf("%s: %s", firstFailed.ID, firstFailed.Why), firstFailed.Hint
+		return
+	case firstDeferred != nil:
+		s.Status, s.Why = Deferred, firstDeferred.Why
+		return
+	case count[Changes] > 0:
+		s.Status = Changes
+	case len(s.Instances) > 0 && count[Skipped] == len(s.Instances):
+		s.Status, s.Why = Skipped, "if: is false for each item"
+	case s.Effect == plugins.Read || count[Done] > 0:
+		s.Status = Done
+	default:
+		s.Status = Unchanged
+	}
+	s.Summary = s.tally(count)
+	if raw, err := json.Marshal(outputs); err == nil {
+		s.Outputs = raw
+	}
+}
+
+func (s *Step) tally(count map[Status]int) string {
+	out := fmt.Sprintf("%d of %d items", len(s.Instances)-count[Failed]-count[Skipped], len(s.Instances))
+	if n := count[Skipped]; n > 0 {
+		out += fmt.Sprintf(", %d skipped", n)
+	}
+	if n := count[Failed]; n > 0 {
+		out += fmt.Sprintf(", %d failed", n)
+	}
+	return out
+}
