@@ -86,6 +86,13 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		if err := x.finishBegun(ctx, id); err != nil {
 			return err
 		}
+		s, err := x.planned(id)
+		if err != nil {
+			return err
+		}
+		if s.Status != plan.Changes {
+			return unplannable(s) // done, or what was to be changed has come about by itself
+		}
 		ok, err := x.open(ctx, id)
 		var closed *plan.NotApproved
 		if errors.As(err, &closed) && closed.Outcome.Verdict == approval.Pending {
@@ -107,16 +114,6 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		// The gate shows something else now.
 		if err := x.void(ctx, b, id, moved); err != nil {
 			return err
-		}
-		s, err := x.planned(id)
-		if err != nil {
-			return err
-		}
-		if blocks := s.AllBlocks(); len(blocks) > 0 {
-			return plugins.Hint(fmt.Errorf("step %s is blocked: %s", id, blocks[0].Reason), "%s", blocks[0].Hint)
-		}
-		if s.Status != plan.Changes {
-			return unplannable(s) // what was to be changed may have come about by itself
 		}
 	}
 }
