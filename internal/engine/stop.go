@@ -5,24 +5,31 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrStopped is the cause of an attempt that ended because Engine.Stop was closed. The run can be resumed.
 var ErrStopped = errors.New("interrupted")
 
 // watchStop ends the attempt when Engine.Stop is closed: at once if nothing is in flight, else when the effects in flight are
-// known to have happened. The function that it returns ends the watching.
+// known to have happened. The function that it returns ends the watching, and returns when it has ended.
 func (x *execution) watchStop(ctx context.Context) func() {
 	done := make(chan struct{})
-	go func() {
+	var group errgroup.Group
+	group.Go(func() error {
 		select {
 		case <-x.Stop: // a nil one never comes
 			x.stop()
 		case <-ctx.Done():
 		case <-done:
 		}
-	}()
-	return func() { close(done) }
+		return nil
+	})
+	return func() {
+		close(done)
+		_ = group.Wait()
+	}
 }
 
 func (x *execution) stop() {
