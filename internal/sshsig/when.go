@@ -31,10 +31,8 @@ func parseTime(s string, loc *time.Location) (time.Time, error) {
 	if month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 61 {
 		return time.Time{}, errors.New("no such date or time of day")
 	}
-	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, loc)
-	if at.IsDST() {
-		at = time.Date(year, time.Month(month), day, hour, minute, second, 0, standard(at))
-	}
+	near := time.Date(year, time.Month(month), day, hour, minute, second, 0, loc)
+	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, standard(near))
 	if at.Unix() <= 0 {
 		return time.Time{}, errors.New("before 1970")
 	}
@@ -51,10 +49,10 @@ func cutZone(s string) (string, bool) {
 	return s, false
 }
 
-// standard returns the zone that the location has when the summer time around at is over, else the one before it.
+// standard returns the zone that at has or, in summer time, the one that follows it or went before it.
 func standard(at time.Time) *time.Location {
 	from, to := at.ZoneBounds()
-	for _, near := range []time.Time{to, from.Add(-time.Second)} {
+	for _, near := range []time.Time{at, to, from.Add(-time.Second)} {
 		if !near.IsZero() && !near.IsDST() {
 			name, offset := near.Zone()
 			return time.FixedZone(name, offset)
