@@ -221,7 +221,7 @@ func TestParseAllowedSigners(t *testing.T) {
 		err          string
 	}{
 		"sorted":       {reason: "each once, no patterns", text: "bob,*@corp,!eve " + public + "\nalice,bob " + public, names: "alice bob"},
-		"bad line":     {reason: "the others stay", text: "alice " + public + "\n\nbob x " + public[:20], names: "alice", problem: "f:3: missing key"},
+		"bad line":     {reason: "the others stay", text: "alice " + public + "\n\nbob x " + public[:20], names: "alice", problem: "f:3: invalid key: ssh: short read"},
 		"bad option":   {reason: "named", text: "alice " + public + "\nbob valid-befor=\"20270101\" " + public, names: "alice", problem: `f:2: bad options: unknown key option "valid-befor=`},
 		"bad date":     {reason: "named", text: "alice " + public + "\nbob valid-before=\"tomorrow\" " + public, names: "alice", problem: `f:2: bad options: valid-before "tomorrow": want YYYYMMDD`},
 		"NUL":          {reason: "ssh-keygen would read half the line", text: "alice " + public + "\nbob " + public + " \x00x", names: "alice", problem: "f:2: the line holds a NUL byte"},

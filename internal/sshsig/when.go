@@ -15,11 +15,8 @@ func parseTime(s string, loc *time.Location) (time.Time, error) {
 	if utc {
 		loc = time.UTC
 	}
-	if len(digits) != 8 && len(digits) != 12 && len(digits) != 14 {
+	if n := len(digits); n != 8 && n != 12 && n != 14 || strings.Trim(digits, "0123456789") != "" {
 		return time.Time{}, errors.New("want YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC")
-	}
-	if strings.Trim(digits, "0123456789") != "" {
-		return time.Time{}, errors.New("want digits")
 	}
 	padded := digits + strings.Repeat("0", 14-len(digits))
 	part := func(from, to int) int {
