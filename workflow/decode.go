@@ -164,10 +164,22 @@ func (d *decoder) duration(node ast.Node, what string, longest time.Duration) ti
 		return 0
 	}
 	if t <= 0 || t > longest {
-		d.add(nodeSpan(d.src, node), kindValue, "%s must be above 0 and at most %s", what, longest)
+		d.add(nodeSpan(d.src, node), kindValue, "%s must be above 0 and at most %s", what, shortDuration(longest))
 		return 0
 	}
 	return t
+}
+
+// shortDuration writes a length of time without the units that are zero: 720h, not 720h0m0s.
+func shortDuration(t time.Duration) string {
+	s := t.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // constantOf returns the Go value of a scalar: string, int64, float64, bool or nil.

@@ -3,13 +3,19 @@
 //
 // Parse answers with a Workflow and with everything that is wrong with the file's form; Validate then holds the workflow
 // against the Schemas of the steps and type-checks each expression. Check does both. Nothing runs a workflow that either
-// of them complains about. The engine asks for values with EvalIf, EvalWith, EvalMessage and EvalConnections.
+// of them complains about. The engine asks for values with the Eval methods.
 //
 // An expression is CEL between ${{ and }}. A value that is one expression and nothing else keeps the expression's type;
-// with text around it the results are put into the text. Expressions see inputs and steps; those under connections see
-// inputs and env instead.
+// with text around it the results are put into the text. Expressions see inputs and steps, and besides
 //
-// The package imports nothing of ours. It reads no file, no clock and no environment.
+//	if and with of a step with forEach   the item, by the name that as gives it
+//	guards                               now
+//	onFailure                            failure, and not steps
+//	connections and approvals            env, and not steps
+//
+// The outputs of a step with forEach are a list, of one object for each item.
+//
+// The package imports nothing of ours. It reads no file but the system's time zones, no clock and no environment.
 //
 // # Kinds of diagnostics
 //
@@ -28,7 +34,9 @@
 //	reference      an input, step or field that does not exist
 //	step           uses: names no step
 //	connection     a step needs a connection that the workflow lacks
-//	approval       a changing step without an approval, or an approval of nothing
+//	unapproved     a changing step without an approval
+//	approval       an approval of nothing, or one that cannot be given
+//	effect         an effect that a step may not declare or have
 //	needs          needs: names what it must not
 //	cycle          steps that wait for each other
 //	unreachable    a step that can never run

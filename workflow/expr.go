@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
+	_ "time/tzdata" // a guard names a time zone, and a jump host may have none
 	"unicode"
 
 	"cel.dev/cel-go/cel"
@@ -240,7 +242,7 @@ func offsetOf(text string, line, col int) int {
 
 // collect finds the steps and the environment variables that the expression uses. It is false after a diagnostic.
 func (e *Expr) collect(c *collector, a *ast.AST) bool {
-	w := refWalker{view: e.view, covered: map[int64]bool{}, whole: map[int64]string{}}
+	w := refWalker{view: e.view, covered: map[int64]bool{}, whole: map[int64]string{}, zones: map[int64]string{}}
 	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(w.visit))
 	for id, step := range w.whole {
 		if !w.covered[id] {
@@ -256,6 +258,13 @@ func (e *Expr) collect(c *collector, a *ast.AST) bool {
 		c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "steps must be followed by a step: steps.ID.FIELD")
 		ok = false
 	}
+	for id, name := range w.zones {
+		if _, err := time.LoadLocation(name); err != nil {
+			loc := a.SourceInfo().GetStartLocation(id)
+			c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "there is no time zone %q; name one as in Asia/Shanghai, or an offset as in +08:00", name)
+			ok = false
+		}
+	}
 	e.refs, e.envs, e.selects, e.isConst = w.refs, w.envs, w.selects, !w.variable
 	slices.SortFunc(e.refs, func(a, b reference) int { return strings.Compare(a.step+"."+a.field, b.step+"."+b.field) })
 	return ok
@@ -268,6 +277,7 @@ type refWalker struct {
 	covered  map[int64]bool   // ids of nodes that a larger reference takes in
 	whole    map[int64]string // steps.ID by node id
 	selects  []string         // names of the fields of all else
+	zones    map[int64]string // names of time zones by node id
 	view     view             // what the expression sees
 	variable bool             // one of the names that an expression sees is used
 	bare     []int64          // nodes that are the name steps alone
@@ -277,6 +287,9 @@ func (w *refWalker) visit(e ast.Expr) {
 	w.variable = w.variable || e.Kind() == ast.IdentKind && slices.Contains(w.view.names(), e.AsIdent())
 	if e.Kind() == ast.IdentKind && e.AsIdent() == "steps" {
 		w.bare = append(w.bare, e.ID())
+	}
+	if name, ok := zone(e); ok {
+		w.zones[e.AsCall().Args()[0].ID()] = name
 	}
 	if e.Kind() != ast.SelectKind {
 		return
@@ -295,6 +308,19 @@ func (w *refWalker) visit(e ast.Expr) {
 	case !isIdent(operand, "inputs"):
 		w.selects = append(w.selects, sel.FieldName())
 	}
+}
+
+// zone returns the time zone that a call names, as in now.getHours('Asia/Shanghai').
+func zone(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.CallKind {
+		return "", false
+	}
+	call := e.AsCall()
+	if !call.IsMemberFunction() || !strings.HasPrefix(call.FunctionName(), "get") || len(call.Args()) != 1 || call.Args()[0].Kind() != ast.LiteralKind {
+		return "", false
+	}
+	name, ok := call.Args()[0].AsLiteral().Value().(string)
+	return name, ok && !strings.Contains(name, ":") // else it is an offset
 }
 
 func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }

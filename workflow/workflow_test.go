@@ -54,6 +54,25 @@ func testSchemas() schemas {
 			Input:  object(`"cluster":`+text+`,"registry":`+text+`,"ca":`+text+`,"trust":`+trust+`,"manifest":`+text, "cluster", "registry", "ca", "trust"),
 			Output: object(`"cluster":`+text+`,"recreated":`+boolean, "cluster", "recreated"),
 		},
+		"survey": {
+			Effect: "read", Connections: []string{"supervisor"}, Input: object(""),
+			Output: object(`"clusters":{"type":"array","items":{"type":"object","additionalProperties":false,"properties":{"ref":`+text+`,"workers":`+integer+`,"skew":{"type":"number"}},"required":["ref","workers"]}}`, "clusters"),
+		},
+		"verify-node-cert": {
+			Effect: "read", Connections: both,
+			Input:  object(`"cluster":`+text+`,"ca":`+text, "cluster"),
+			Output: object(`"ok":`+boolean+`,"cluster":`+text+`,"note":`+text, "ok", "cluster"),
+		},
+		"exec": {
+			Effect: "declared",
+			Input:  object(`"command":{"type":"array","items":`+text+`}`, "command"),
+			Output: object(`"exitCode":`+integer+`,"stdout":`+text, "exitCode"),
+		},
+		"notify": {
+			Effect: "announce",
+			Input:  object(`"url":`+text+`,"message":`+text, "url", "message"),
+			Output: object(`"delivered":`+boolean, "delivered"),
+		},
 		"anything": {Effect: "read"},
 	}
 }
