@@ -36,6 +36,10 @@ func TestBounds(t *testing.T) {
 		"Expressions": {"many opened expressions", smallest + "  steps: [{id: a, uses: anything, with: {x: \"" + strings.Repeat("${{ ", 16_000) + "\"}}]\n", kindExpression},
 		"CELCount":    {"more expressions than a file may have", smallest + "  steps: [{id: a, uses: anything, with: {x: [" + strings.Repeat("\"${{ 1 }}\",\n ", 4000) + "]}}]\n", kindLimit},
 		"BadCEL":      {"many broken expressions", smallest + "  steps: [{id: a, uses: anything, with: {x: [" + strings.Repeat("\"${{ 1+ }}\",", 3000) + "]}}]\n", kindExpression},
+		"Guards":      {"more guards than a file may have", smallest + "  guards:\n" + repeat(600, "    - {name: g%d, expr: 'true', message: m}\n") + "  steps: [{id: a, uses: anything}]\n", kindLimit},
+		"Approvers":   {"more approvers than a gate may have", smallest + "  approvals: {allowedSigners: s}\n  steps: [{id: a, uses: exec, effect: change, with: {command: []}, approval: {message: m, approvers: [" + repeat(3000, "a%d,\n ") + "]}}]\n", kindLimit},
+		"Items":       {"an item of a name of its own in each of too many steps", smallest + "  steps:\n" + repeat(200, "    - {id: s%[1]d, uses: anything, forEach: \"${{ [1] }}\", as: i%[1]d, with: {x: \"${{ i%[1]d + 1 }}\"}}\n"), kindLimit},
+		"OnFailure":   {"more steps of a failed run than a file may have", smallest + "  steps: [{id: a, uses: anything}]\n  onFailure:\n" + repeat(200, "    - {id: s%d, uses: anything}\n"), kindLimit},
 		"CELDepth":    {"an expression of brackets", smallest + "  steps: [{id: a, uses: anything, if: \"${{ " + strings.Repeat("(", 2000) + " }}\"}]\n", kindExpression},
 		"CELNodes":    {"a macro in a macro in a macro", smallest + "  steps: [{id: a, uses: anything, if: \"${{ " + strings.Repeat("[1].all(x, ", 60) + "true" + strings.Repeat(")", 60) + " }}\"}]\n", kindExpression},
 	}
@@ -54,6 +58,45 @@ func TestBounds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// repeat writes a line so often, each time with the number of the time.
+func repeat(n int, format string) string {
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintf(&out, format, i)
+	}
+	return out.String()
+}
+
+// evaluate asks for all that a workflow has to tell.
+func evaluate(w *Workflow, s Scope) {
+	for _, steps := range [][]Step{w.Steps, w.OnFailure} {
+		for i := range steps {
+			_, _ = w.EvalForEach(&steps[i], s)
+			_, _ = w.EvalIf(&steps[i], s)
+			_, _ = w.EvalWith(&steps[i], s)
+			_, _ = w.EvalMessage(&steps[i], s)
+		}
+	}
+	for i := range w.Guards {
+		_, _ = w.EvalGuard(&w.Guards[i], s)
+	}
+	_, _ = w.EvalConnections(s)
+	_, _ = w.EvalAllowedSigners(s)
+}
+
+// someSteps returns outputs of which a part is not known.
+func someSteps(w *Workflow) map[string]any {
+	steps := map[string]any{}
+	for i, s := range w.Steps {
+		one := map[string]any{"ok": true, "affected": i%2 == 0, "clusters": []any{map[string]any{"ref": "a/b", "workers": 1.0}}}
+		steps[s.ID] = one
+		if !s.ForEach.IsZero() {
+			steps[s.ID] = []any{one, nil, map[string]any{}}
+		}
+	}
+	return steps
 }
 
 // FuzzParse holds that no file makes Check panic, hang or point outside the file, and that what Check passes evaluates without a panic.
@@ -88,11 +131,8 @@ func FuzzParse(f *testing.F) {
 		if got := len(w.Order()); got != len(w.Steps) {
 			t.Fatalf("order of %d of %d steps", got, len(w.Steps))
 		}
-		for i := range w.Steps {
-			_, _ = w.EvalIf(&w.Steps[i], Scope{})
-			_, _ = w.EvalWith(&w.Steps[i], Scope{})
-			_, _ = w.EvalMessage(&w.Steps[i], Scope{})
+		for _, s := range []Scope{{}, {Item: "x"}, {Item: map[string]any{"ref": "a/b"}, Steps: someSteps(w), Now: time.Unix(0, 0)}} {
+			evaluate(w, s)
 		}
-		_, _ = w.EvalConnections(Scope{})
 	})
 }

@@ -77,7 +77,8 @@ func (p *typeProvider) FindStructFieldType(name, field string) (*types.FieldType
 // checker type-checks the expressions of one workflow.
 type checker struct {
 	*typeProvider
-	envs map[scopeKind]*cel.Env
+	variables map[string]*cel.Type
+	envs      map[scopeKind]*cel.Env
 }
 
 // newChecker declares the inputs and the outputs of the steps. outputs holds the shape of each step's; nil when it is not known.
@@ -106,22 +107,32 @@ func newChecker(w *Workflow, outputs map[string]*shape) (*checker, error) {
 		"inputs": p.declare("inputs", nil, inputs), "steps": p.declare("steps", nil, steps), "failure": p.declare("failure", nil, failure),
 		"env": cel.MapType(cel.StringType, cel.StringType), "now": cel.TimestampType,
 	}
-	c := &checker{typeProvider: p, envs: map[scopeKind]*cel.Env{}}
-	for _, kind := range []scopeKind{scopeSteps, scopeConnections, scopeGate, scopeGuard, scopeFailure} {
-		options := append(celOptions(), cel.CustomTypeProvider(p))
-		for _, name := range (view{kind: kind}).names() {
-			options = append(options, cel.Variable(name, variables[name]))
-		}
-		if c.envs[kind], err = cel.NewEnv(options...); err != nil {
-			return nil, fmt.Errorf("prepare the types of expressions: %w", err)
-		}
+	return &checker{typeProvider: p, variables: variables, envs: map[scopeKind]*cel.Env{}}, nil
+}
+
+// env returns the environment of a kind of place. That of an item is made by setItem.
+func (c *checker) env(kind scopeKind) (*cel.Env, error) {
+	if env, ok := c.envs[kind]; ok {
+		return env, nil
 	}
-	return c, nil
+	options := append(celOptions(), cel.CustomTypeProvider(c.typeProvider))
+	for _, name := range (view{kind: kind}).names() {
+		options = append(options, cel.Variable(name, c.variables[name]))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the types of expressions: %w", err)
+	}
+	c.envs[kind] = env
+	return env, nil
 }
 
 // setItem says of which type the item is that the next expressions see.
 func (c *checker) setItem(name string, t *cel.Type) error {
-	env, err := c.envs[scopeSteps].Extend(cel.Variable(name, t))
+	env, err := c.env(scopeSteps)
+	if err == nil {
+		env, err = env.Extend(cel.Variable(name, t))
+	}
 	if err != nil {
 		return fmt.Errorf("prepare the types of expressions: %w", err)
 	}
@@ -161,7 +172,12 @@ func inputType(kind string) *cel.Type {
 // check returns the type of an expression's result, or nil after diagnostics.
 func (c *checker) check(e *Expr, to *collector) *cel.Type {
 	clear(c.misses)
-	checked, issues := c.envs[e.view.kind].Compile(e.text)
+	env, err := c.env(e.view.kind)
+	if err != nil {
+		to.add(e.whole(), kindExpression, "%v", err)
+		return nil
+	}
+	checked, issues := env.Compile(e.text)
 	if issues.Err() == nil {
 		return checked.OutputType()
 	}

@@ -13,6 +13,7 @@ import (
 type decoder struct {
 	*collector
 	exprs *compiler
+	keys  map[string][]string // that each mapping accepts, by the name of its form
 }
 
 // object is a mapping that was read; its keys are in the order of the file.

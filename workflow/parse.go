@@ -15,6 +15,8 @@ const (
 	maxPort    = 65535
 	maxTimeout = 7 * 24 * time.Hour
 	maxWait    = time.Hour // the longest pause between two attempts
+
+	defaultUser = "vmware-system-user" // tkg-facts.md §3
 )
 
 var workflowName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -31,7 +33,7 @@ func Parse(name string, src []byte) (*Workflow, Diagnostics) {
 	if root == nil {
 		return nil, c.sorted()
 	}
-	d := &decoder{collector: c, exprs: newCompiler(c)}
+	d := &decoder{collector: c, exprs: newCompiler(c), keys: keysOf(forms())}
 	w := d.workflow(root)
 	if w != nil {
 		w.File, w.Source, w.src = name, src, c.src
@@ -53,7 +55,7 @@ func Check(name string, src []byte, s Schemas, except ...string) (*Workflow, Dia
 }
 
 func (d *decoder) workflow(root ast.Node) *Workflow {
-	top := d.object(root, "the workflow", []string{"apiVersion", "kind", "metadata", "spec"})
+	top := d.object(root, "the workflow", d.keys["workflow"])
 	if top == nil {
 		return nil
 	}
@@ -69,7 +71,7 @@ func (d *decoder) workflow(root ast.Node) *Workflow {
 		return nil
 	}
 	w.specs = top.spans["spec"]
-	spec := d.object(node, "spec", []string{"description", "inputs", "connections", "defaults", "approvals", "guards", "steps", "onFailure"})
+	spec := d.object(node, "spec", d.keys["spec"])
 	if spec == nil {
 		return nil
 	}
@@ -113,7 +115,7 @@ func (d *decoder) version(top *object, key, want string) {
 }
 
 func (d *decoder) metadata(node ast.Node) string {
-	o := d.object(node, "metadata", []string{"name"})
+	o := d.object(node, "metadata", d.keys["metadata"])
 	if o == nil || !d.require(o, "name") {
 		return ""
 	}
@@ -125,7 +127,7 @@ func (d *decoder) metadata(node ast.Node) string {
 }
 
 func (d *decoder) defaults(node ast.Node, base Defaults) Defaults {
-	o := d.object(node, "defaults", []string{"timeout", "retry"})
+	o := d.object(node, "defaults", d.keys["defaults"])
 	if node := o.node("timeout"); node != nil {
 		base.Timeout = d.duration(node, "timeout", maxTimeout)
 	}
@@ -137,7 +139,7 @@ func (d *decoder) defaults(node ast.Node, base Defaults) Defaults {
 
 // retry reads a retry mapping over the values that hold without it.
 func (d *decoder) retry(node ast.Node, r Retry) Retry {
-	o := d.object(node, "retry", []string{"attempts", "backoff", "initial", "max", "jitter"})
+	o := d.object(node, "retry", d.keys["retry"])
 	if node := o.node("attempts"); node != nil {
 		r.Attempts = d.integer(node, "attempts", 1, 100)
 	}
@@ -175,7 +177,7 @@ func (d *decoder) percent(node ast.Node, what string) int {
 // connections reads where things are.
 func (d *decoder) connections(node ast.Node) Connections {
 	var c Connections
-	o := d.object(node, "connections", []string{"supervisor", "nodes"})
+	o := d.object(node, "connections", d.keys["connections"])
 	if node := o.node("supervisor"); node != nil {
 		c.Supervisor = d.supervisor(node)
 	}
@@ -186,7 +188,7 @@ func (d *decoder) connections(node ast.Node) Connections {
 }
 
 func (d *decoder) supervisor(node ast.Node) *SupervisorSpec {
-	o := d.object(node, "supervisor", []string{"kubeconfig", "context"})
+	o := d.object(node, "supervisor", d.keys["supervisor"])
 	return &SupervisorSpec{
 		Kubeconfig: d.optional(o.node("kubeconfig"), "kubeconfig", view{kind: scopeConnections}),
 		Context:    d.optional(o.node("context"), "context", view{kind: scopeConnections}),
@@ -194,14 +196,14 @@ func (d *decoder) supervisor(node ast.Node) *SupervisorSpec {
 }
 
 func (d *decoder) nodes(node ast.Node) *NodesSpec {
-	o := d.object(node, "nodes", []string{"via", "user", "port", "knownHosts", "hostKeys"})
+	o := d.object(node, "nodes", d.keys["nodes"])
 	n := &NodesSpec{
 		Via: "ssh", Port: 22, HostKeys: "accept-new",
 		User:       d.optional(o.node("user"), "user", view{kind: scopeConnections}),
 		KnownHosts: d.optional(o.node("knownHosts"), "knownHosts", view{kind: scopeConnections}),
 	}
 	if n.User == nil {
-		n.User = &Template{Text: "vmware-system-user", parts: []part{{text: "vmware-system-user"}}}
+		n.User = &Template{Text: defaultUser, parts: []part{{text: defaultUser}}}
 	}
 	if node := o.node("via"); node != nil {
 		n.Via = d.oneOf(node, "via", "ssh")

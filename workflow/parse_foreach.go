@@ -65,7 +65,7 @@ func (d *decoder) itemName(node ast.Node) string {
 
 func (d *decoder) strategy(node ast.Node) Strategy {
 	var s Strategy
-	o := d.object(node, "strategy", []string{"maxParallel", "canary", "maxFailures"})
+	o := d.object(node, "strategy", d.keys["strategy"])
 	if n := o.node("maxParallel"); n != nil {
 		s.MaxParallel = d.integer(n, "maxParallel", 1, maxParallel)
 	}

@@ -36,7 +36,7 @@ func (d *decoder) inputs(node ast.Node) []Input {
 
 func (d *decoder) input(name string, at span, node ast.Node) Input {
 	in := Input{Name: name, Type: "string", Required: true, Pos: at.Pos}
-	o := d.object(node, "input "+name, []string{"type", "description", "default"})
+	o := d.object(node, "input "+name, d.keys["input"])
 	if o == nil || !d.require(o, "type") {
 		return in
 	}

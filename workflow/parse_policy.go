@@ -22,7 +22,7 @@ var guardName = regexp.MustCompile(`^[a-z][-a-z0-9_]{0,62}$`)
 // approvals reads how approvers are known.
 func (d *decoder) approvals(node ast.Node) *ApprovalsSpec {
 	a := &ApprovalsSpec{}
-	o := d.object(node, "approvals", []string{"allowedSigners"})
+	o := d.object(node, "approvals", d.keys["approvals"])
 	if o == nil || !d.require(o, "allowedSigners") {
 		return a
 	}
@@ -42,7 +42,7 @@ func (d *decoder) guards(node ast.Node) []Guard {
 	var guards []Guard
 	taken := map[string]span{}
 	for _, n := range nodes {
-		o := d.object(n, "guard", []string{"name", "expr", "message"})
+		o := d.object(n, "guard", d.keys["guard"])
 		if o == nil {
 			continue
 		}
@@ -101,7 +101,7 @@ func (d *decoder) bareExpression(node ast.Node, what string, names view) Expr {
 
 // approval reads the gate before a step.
 func (d *decoder) approval(node ast.Node, s *Step) *Approval {
-	o := d.object(node, "approval", []string{"message", "required", "expiresAfter", "requester", "approvers"})
+	o := d.object(node, "approval", d.keys["approval"])
 	if o == nil {
 		return nil
 	}

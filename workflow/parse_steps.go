@@ -10,14 +10,6 @@ import (
 
 var stepID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
-func stepKeys() []string {
-	return []string{"id", "name", "uses", "effect", "forEach", "as", "strategy", "if", "needs", "with", "approval", "timeout", "retry"}
-}
-
-func failureStepKeys() []string {
-	return []string{"id", "name", "uses", "effect", "if", "with", "timeout", "retry"}
-}
-
 // steps reads the steps. taken gathers where each id stands.
 func (d *decoder) steps(node ast.Node, defaults Defaults, taken map[string]span) []Step {
 	nodes := d.list(node, "steps")
@@ -63,9 +55,9 @@ func (d *decoder) stepList(nodes []ast.Node, defaults Defaults, taken map[string
 // step reads one step. It is false for a step without a usable id, which nothing can refer to.
 func (d *decoder) step(node ast.Node, defaults Defaults, failure bool) (Step, bool) {
 	before := len(d.diags)
-	what, keys := "step", stepKeys()
+	what, keys := "step", d.keys["step"]
 	if failure {
-		what, keys = "a step of onFailure", failureStepKeys()
+		what, keys = "a step of onFailure", d.keys["failureStep"]
 	}
 	o := d.object(node, what, keys)
 	if o == nil {

@@ -156,7 +156,8 @@ the changes shown there are approved, and can be killed at any instant and resum
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(), a.resolve(), a.versionCommand(), a.plugin(),
+			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(),
+			a.resolve(), a.schema(), a.versionCommand(), a.plugin(),
 		},
 	}
 }
