@@ -19,6 +19,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/wire"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/redact"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -49,7 +50,7 @@ const (
 type runner struct {
 	approved approved
 	environ  []string
-	secrets  secrets
+	secrets  redact.Secrets
 	mark     func() string
 }
 
@@ -91,12 +92,14 @@ func (s step) runner(ok approved) (runner, error) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		r.environ = append(r.environ, name+"="+vars[name])
 	}
-	r.secrets = secretsOf(values)
+	r.secrets = redact.Of(values...)
 	return r, nil
 }
 
 // name is what is run, for people.
-func (r runner) name() string { return oneLine(r.secrets.text(strings.Join(r.approved.Command, " "))) }
+func (r runner) name() string {
+	return redact.Line(r.secrets.Text(strings.Join(r.approved.Command, " ")), maxLine)
+}
 
 // command runs the command. It returns a result also with the error of a command that ended badly.
 func (r runner) command(ctx context.Context) (*result, error) {
@@ -117,7 +120,7 @@ func (r runner) observe(ctx context.Context, target plugins.Target) (sdk.Observa
 	if err != nil {
 		return sdk.Observation{}, seen, fmt.Errorf("observe %s: %w", target.Name, err)
 	}
-	said := oneLine(res.stdout)
+	said := redact.Line(res.stdout, maxLine)
 	obs := sdk.Observation{Note: said}
 	switch res.code {
 	case statusYes:
@@ -158,7 +161,7 @@ func (r runner) run(ctx context.Context, program string, argv []string) (result,
 	cmd.SysProcAttr = withParent()
 	cmd.Cancel = func() error { return askToEnd(cmd.Process, mark) }
 	cmd.WaitDelay = endTime
-	room := max(r.secrets.longest(), 1) - 1
+	room := max(r.secrets.Longest(), 1) - 1
 	stdout, stderr := &head{limit: maxStdout + room}, &tail{limit: maxStderr + room}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 
@@ -169,7 +172,7 @@ func (r runner) run(ctx context.Context, program string, argv []string) (result,
 	endAll(mark)
 
 	res := result{stderr: r.lines(stderr, room)}
-	res.stdout, res.truncated = bounded(r.secrets.redact(stdout.kept, 0, min(len(stdout.kept), maxStdout)))
+	res.stdout, res.truncated = bounded(r.secrets.Part(stdout.kept, 0, min(len(stdout.kept), maxStdout)))
 	res.truncated = res.truncated || stdout.size > maxStdout
 	var exit *osexec.ExitError
 	switch {
@@ -193,14 +196,14 @@ func (r runner) lines(t *tail, room int) []string {
 	if t.cut {
 		from = min(room, len(t.kept)) // before it the end of a secret may lie whose beginning is gone
 	}
-	text := printable(string(r.secrets.redact(t.kept, from, len(t.kept))))
+	text := redact.Printable(string(r.secrets.Part(t.kept, from, len(t.kept))))
 	lines := strings.FieldsFunc(text, func(c rune) bool { return c == '\n' })
 	if t.cut && len(lines) > 1 {
 		lines = lines[1:]
 	}
 	lines = lines[max(0, len(lines)-lastLines):]
 	for i := range lines {
-		lines[i] = short(lines[i])
+		lines[i] = redact.Short(lines[i], maxLine)
 	}
 	return lines
 }
@@ -220,7 +223,7 @@ func (r result) last() string {
 func (r runner) output(res *result) output {
 	out := output{Ran: true, Stdout: res.stdout, Truncated: res.truncated, ExitCode: res.code}
 	if object := objectOf(res.stdout); !res.truncated && object != nil {
-		out.JSON = r.secrets.object(object)
+		out.JSON = r.secrets.Object(object)
 		if !reflect.DeepEqual(object, out.JSON) {
 			// JSON can write a secret in any bytes: what was read of it must not stand beside it unread.
 			raw, _ := json.Marshal(out.JSON) // was JSON a moment ago
@@ -270,7 +273,7 @@ func (r runner) byHand(argv []string) string {
 	for _, a := range argv {
 		words = append(words, quote(a))
 	}
-	return r.secrets.text(strings.Join(words, " "))
+	return r.secrets.Text(strings.Join(words, " "))
 }
 
 // quote makes one word of a shell of s.
@@ -282,19 +285,6 @@ func quote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// oneLine is the first line of a text, fit to be shown.
-func oneLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return short(printable(line))
-}
-
-func short(s string) string {
-	if r := []rune(s); len(r) > maxLine {
-		return string(r[:maxLine]) + "…"
-	}
-	return s
 }
 
 // bounded makes UTF-8 of output, and cuts it again if that, or redaction, made it longer.

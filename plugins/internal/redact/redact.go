@@ -1,4 +1,5 @@
-package exec
+// Package redact keeps secrets out of what a step says, byte for byte. It is pure.
+package redact
 
 import (
 	"bytes"
@@ -10,16 +11,16 @@ import (
 	"unicode"
 )
 
-// mask stands for what is redacted.
-const mask = "***"
+// Mask stands for what is redacted.
+const Mask = "***"
 
-// secrets are byte strings that must not leave the step.
-type secrets [][]byte
+// Secrets are byte strings that must not leave a step. The zero value holds none.
+type Secrets [][]byte
 
-// secretsOf returns the values and what a program makes of them: without the white space around them, as JSON and as base64 write
-// them, and, of a URL such as a proxy's, its user and password alone.
-func secretsOf(values []string) secrets {
-	var out secrets
+// Of returns the values and what a program makes of them: without the white space around them, as JSON and as base64 write them,
+// and, of a URL such as a proxy's, its user and password alone. An empty value is no secret.
+func Of(values ...string) Secrets {
+	var out Secrets
 	add := func(s string) {
 		if s != "" && !slices.ContainsFunc(out, func(b []byte) bool { return string(b) == s }) {
 			out = append(out, []byte(s))
@@ -58,8 +59,8 @@ func quoted(v string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(out.String()), `"`), `"`)
 }
 
-// longest is the length of the longest secret.
-func (s secrets) longest() int {
+// Longest returns the length of the longest secret, in bytes.
+func (s Secrets) Longest() int {
 	n := 0
 	for _, b := range s {
 		n = max(n, len(b))
@@ -67,9 +68,9 @@ func (s secrets) longest() int {
 	return n
 }
 
-// redact returns the bytes from the place from to the place to, with each byte that belongs to a secret masked. Secrets that overlap are
-// masked whole. What lies outside tells where a secret at the edge begins or ends.
-func (s secrets) redact(raw []byte, from, to int) []byte {
+// Part returns the bytes of raw between two places, with each byte that belongs to a secret masked. Secrets that overlap are masked
+// whole. What lies outside tells where a secret at the edge begins or ends.
+func (s Secrets) Part(raw []byte, from, to int) []byte {
 	hidden := make([]bool, len(raw))
 	for _, secret := range s {
 		marked := 0 // up to here the bytes of an earlier hit are marked
@@ -91,20 +92,28 @@ func (s secrets) redact(raw []byte, from, to int) []byte {
 		case !hidden[i]:
 			out = append(out, raw[i])
 		case i == from || !hidden[i-1]:
-			out = append(out, mask...)
+			out = append(out, Mask...)
 		}
 	}
 	return out
 }
 
-// text redacts a text of which all is there.
-func (s secrets) text(t string) string { return string(s.redact([]byte(t), 0, len(t))) }
+// Text redacts a text of which all is there.
+func (s Secrets) Text(t string) string { return string(s.Part([]byte(t), 0, len(t))) }
 
-// value redacts the strings in a copy of a decoded JSON document: JSON may write a secret in other bytes.
-func (s secrets) value(v any) any {
+// Object redacts the keys and strings in a copy of a decoded JSON object: JSON may write a secret in other bytes.
+func (s Secrets) Object(m map[string]any) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[s.Text(k)] = s.value(v)
+	}
+	return out
+}
+
+func (s Secrets) value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return s.text(v)
+		return s.Text(v)
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
@@ -112,25 +121,31 @@ func (s secrets) value(v any) any {
 		}
 		return out
 	case map[string]any:
-		return s.object(v)
+		return s.Object(v)
 	}
 	return v
 }
 
-func (s secrets) object(m map[string]any) map[string]any {
-	out := make(map[string]any, len(m))
-	for k, v := range m {
-		out[s.text(k)] = s.value(v)
-	}
-	return out
-}
-
-// printable makes a text fit to be shown: a program may have printed anything.
-func printable(t string) string {
+// Printable makes a text fit to be shown, whatever another program or machine put into it.
+func Printable(t string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			return r
 		}
 		return unicode.ReplacementChar
 	}, strings.ToValidUTF8(t, "\uFFFD"))
+}
+
+// Line is the first line of a text, fit to be shown and cut to most characters.
+func Line(t string, most int) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(t), "\n")
+	return Short(Printable(line), most)
+}
+
+// Short cuts a text to most characters.
+func Short(t string, most int) string {
+	if r := []rune(t); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return t
 }
