@@ -21,3 +21,8 @@ func scrubbed(environ []string) []string {
 	}
 	return out
 }
+
+// without returns the environment without one name.
+func without(environ []string, name string) []string {
+	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+}

@@ -20,17 +20,22 @@ import (
 // ErrClosed is the error of a step whose host has been closed.
 var ErrClosed = errors.New("plugin host is closed")
 
-// Options say how plugins are started. Only Executable and Args are required.
+// Options say how plugins are started. Only Executable and Args are required, and not even they if Foreign has every plugin.
 type Options struct {
 	// Executable is the absolute path of the program that serves the steps.
 	Executable string
 	// Args returns the program's arguments, without its name, that make it serve the step of that name.
 	Args func(name string) []string
+	// Foreign returns the program of a third party that serves the step of that name, nil if Executable does. It is started
+	// without arguments, from a private copy whose digest was checked, and in a private working folder.
+	Foreign func(name string) (*Program, error)
 	// Environ is the environment, as os.Environ gives it, of which a plugin gets the harmless part. Nil is that of this process.
 	Environ []string
-	// Dir is the plugins' working folder. Empty is that of this process.
+	// Dir is the working folder of the plugins that Executable serves. Empty is that of this process.
 	Dir string
-	// TempDir is where the sockets are made. Empty is the system's. Its path must be short, as paths of sockets are (108 bytes).
+	// TempDir is where the host makes a private folder, for sockets and the like, when it first starts a plugin; Close removes
+	// it, and the next host removes that of one that was killed. Empty is the system's. Its path must be short, as paths of sockets
+	// are: 43 bytes at most.
 	TempDir string
 	// Stderr gets what the plugins print, line by line, each after the plugin's name; writes may come from several goroutines
 	// at once. Nil drops it.
@@ -59,6 +64,7 @@ type Host struct {
 	mu     sync.Mutex
 	closed bool
 	slots  map[string]*slot
+	room   *room
 }
 
 // New returns a host that has started nothing yet. It must be closed.
@@ -124,7 +130,29 @@ func (h *Host) Close(ctx context.Context) error {
 	if first {
 		h.starter.stop()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if rerr := h.room.remove(); err == nil && rerr != nil {
+		err = fmt.Errorf("remove the plugins' folder: %w", rerr)
+	}
 	return err
+}
+
+// folder returns the host's private folder, making it the first time.
+func (h *Host) folder() (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.room == nil {
+		if err := keepDescriptors(); err != nil {
+			return "", fmt.Errorf("keep this process's open files from plugins: %w", err)
+		}
+		r, err := newRoom(h.options.TempDir, time.Now())
+		if err != nil {
+			return "", plugins.Hint(fmt.Errorf("make a private folder for plugins: %w", err), "name a folder that can be written to: export TMPDIR=DIR")
+		}
+		h.room = r
+	}
+	return h.room.path, nil
 }
 
 func (h *Host) slot(name string) (*slot, error) {

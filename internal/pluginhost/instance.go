@@ -2,8 +2,12 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +19,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/wire"
 	"github.com/tkgfix/tkgfix/internal/wire/host2plugin"
+	"github.com/tkgfix/tkgfix/plugins"
 )
 
 // The patience with a process.
@@ -31,6 +36,11 @@ type instance struct {
 	process  *process
 	identity Process
 	step     *host2plugin.Client
+	// sockets is where go-plugin makes its sockets.
+	sockets string
+	// program and home are a third party's: its executable, and the private folder of the copy. Others have none.
+	program *Program
+	home    string
 	// stdout and stderr are what the step prints, which go-plugin brings over the connection; crash is what
 	// the process itself wrote to its stderr. They are apart because their lines arrive in any order.
 	stdout, stderr, crash *tail
@@ -50,23 +60,85 @@ func (h *Host) launch(ctx context.Context, name string) (*instance, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.options.StartTimeout)
 	defer cancel()
-	cmd := exec.Command(h.options.Executable, h.options.Args(name)...) //nolint:gosec,noctx // the engine's own choice; ended by Kill
-	var err error
+	cmd, err := i.command()
+	if err != nil {
+		i.leave()
+		return nil, fmt.Errorf("start plugin %s: %w", name, err)
+	}
 	if i.process, err = newProcess(cmd, h.starter); err != nil {
+		i.leave()
 		return nil, fmt.Errorf("start plugin %s: %w", name, err)
 	}
 	defer context.AfterFunc(h.life, cancel)()
 	defer context.AfterFunc(ctx, func() { _ = i.process.Kill(ctx) })()
 	i.client = plugin.NewClient(i.config(cmd))
 	if err := i.connect(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
 		i.kill("")
-		return nil, fmt.Errorf("start plugin %s: %w%s", name, err, i.lastLines())
+		return nil, fmt.Errorf("start plugin %s: %w%s", name, i.startError(ctx, err), i.lastLines())
 	}
 	h.options.Logger.Debug("plugin started", "plugin", name, "pid", i.identity.PID)
 	return i, nil
+}
+
+// command is what the process will be: the host's executable, or a private copy of a third party's.
+func (i *instance) command() (*exec.Cmd, error) {
+	options := i.host.options
+	var err error
+	if i.sockets, err = i.host.folder(); err != nil {
+		return nil, err
+	}
+	if options.Foreign != nil {
+		if i.program, err = options.Foreign(i.name); err != nil {
+			return nil, err
+		}
+	}
+	if i.program == nil {
+		if options.Executable == "" {
+			return nil, errors.New("nothing serves it")
+		}
+		cmd := exec.Command(options.Executable, options.Args(i.name)...) //nolint:gosec,noctx // the engine's own choice; ended by Kill
+		cmd.Dir, cmd.Env = options.Dir, scrubbed(options.Environ)
+		return cmd, nil
+	}
+	if i.home, err = os.MkdirTemp(i.sockets, "home"); err != nil {
+		return nil, err
+	}
+	work := filepath.Join(i.home, "work")
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return nil, err
+	}
+	path, err := i.program.takePrivate(i.name, i.home)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path) //nolint:gosec,noctx // its digest was checked; ended by Kill
+	// What it writes goes where it is removed after it.
+	cmd.Dir, cmd.Env = work, append(without(scrubbed(options.Environ), "TMPDIR"), "TMPDIR="+work, "PWD="+work)
+	return cmd, nil
+}
+
+// startError says why a plugin did not start, in words for its user.
+func (i *instance) startError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("it did not say what it is within %s: %w", i.host.options.StartTimeout, ctx.Err())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case i.home != "" && errors.Is(err, fs.ErrPermission):
+		return plugins.Hint(err, "if %s is on a file system mounted noexec, name a folder that is not: export TMPDIR=DIR", filepath.Dir(i.sockets))
+	}
+	if versions, ok := strings.CutPrefix(err.Error(), "incompatible API version with plugin. "); ok {
+		return plugins.Hint(fmt.Errorf("it speaks another version of the plugin protocol: %s", versions),
+			"use a release of the plugin that was built for version %d of the protocol", wire.ProtocolVersion)
+	}
+	return err
+}
+
+// leave removes the private folder of a third party's plugin that is gone.
+func (i *instance) leave() {
+	if i.home != "" {
+		_ = os.RemoveAll(i.home) // what resists goes with the host's folder, or is left to the next host
+	}
 }
 
 // config ties go-plugin to the process.
@@ -76,9 +148,7 @@ func (i *instance) config(cmd *exec.Cmd) *plugin.ClientConfig {
 		HandshakeConfig:  wire.Handshake(),
 		VersionedPlugins: wire.Plugins(&wire.Plugin{}),
 		RunnerFunc: func(_ hclog.Logger, given *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(cmd.Env, scrubbed(options.Environ)...)
 			cmd.Env = append(cmd.Env, given.Env...)
-			cmd.Dir = options.Dir
 			return i.process, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -89,7 +159,7 @@ func (i *instance) config(cmd *exec.Cmd) *plugin.ClientConfig {
 		Stderr:           i.crash,
 		SyncStdout:       i.stdout,
 		SyncStderr:       i.stderr,
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: options.TempDir},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: i.sockets},
 		Logger:           hclog.NewNullLogger(),
 	}
 }
@@ -138,12 +208,14 @@ func (i *instance) stop(ctx context.Context) {
 	defer release()
 	i.client.Kill() // asks first
 	<-i.process.exited
+	i.leave()
 }
 
 // kill kills the process if it lives, waits until it is gone and its output is read, and removes what it left.
 func (i *instance) kill(why string) {
 	i.killProcess(why)
 	i.client.Kill() // only cleans up
+	defer i.leave()
 	if i.process.pid() == 0 {
 		i.process.closePipes()
 		return

@@ -60,6 +60,9 @@ func (s *slot) keep(i *instance) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.description == nil && i.program != nil {
+		s.description = i.program.Said
+	}
 	if s.description == nil {
 		s.description = &d
 	}
