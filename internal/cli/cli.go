@@ -144,6 +144,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		OnUsageError:           usage,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Usage: "keep runs in `DIR`", EnvVars: []string{"TKGFIX_STATE"}, DefaultText: "$XDG_STATE_HOME/tkgfix"},
+			lockfileFlag(),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {
 			a.ui.Error(plugins.Hint(fmt.Errorf("no such command: %s", name), "tkgfix help"))
@@ -157,7 +158,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		},
 		Commands: []*cli.Command{
 			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(),
-			a.resolve(), a.schema(), a.versionCommand(), a.plugin(),
+			a.resolve(), a.schema(), a.pluginsCommand(), a.versionCommand(), a.plugin(),
 		},
 	}
 }

@@ -20,7 +20,7 @@ func (a *app) validate() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := a.readWorkflow(args[0], newCatalog(), ""); err != nil {
+			if _, err := a.readWorkflow(args[0], a.newCatalog(c), ""); err != nil {
 				return err
 			}
 			a.ui.Say("%s is valid", args[0])

@@ -35,9 +35,10 @@ func (a *app) engine(c *cli.Context) (*engine.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this executable: %w", err)
 	}
+	known := a.newCatalog(c)
 	return &engine.Engine{
-		Store: file.New(dir), Now: a.now, Me: me, Version: version.Version(), Catalog: newCatalog(),
-		Launch: launcher(executable), End: endProcess, File: fileDigest, Watch: a.ui.Watch, Signer: signer,
+		Store: file.New(dir), Now: a.now, Me: me, Version: version.Version(), Catalog: known,
+		Launch: launcher(executable, known), End: endProcess, File: fileDigest, Watch: a.ui.Watch, Signer: signer,
 		Ask: func(ctx context.Context, g plan.Gate, s plan.Step) (approval.Decision, bool, error) {
 			return a.ui.Ask(ctx, me.Identity, g, s)
 		},

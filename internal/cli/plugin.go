@@ -22,7 +22,7 @@ func (a *app) plugin() *cli.Command {
 				if err != nil {
 					return err
 				}
-				step, ok := newCatalog().find(args[0])
+				step, ok := shippedStep(args[0])
 				if !ok {
 					return fmt.Errorf("no step is called %q", args[0])
 				}
@@ -33,12 +33,14 @@ func (a *app) plugin() *cli.Command {
 	}
 }
 
-// launcher makes the shipped steps ready for a run, each in a process of its own: this executable, started again.
-func launcher(executable string) func(started func(context.Context, engine.Process) error) engine.Plugins {
+// launcher makes the steps ready for a run, each in a process of its own: the shipped ones are this executable, started again, and
+// those of third parties are what the catalog has verified.
+func launcher(executable string, known *catalog) func(started func(context.Context, engine.Process) error) engine.Plugins {
 	return func(started func(context.Context, engine.Process) error) engine.Plugins {
 		return pluginhost.New(pluginhost.Options{
 			Executable: executable,
 			Args:       func(name string) []string { return []string{"plugin", "serve", name} },
+			Foreign:    known.program,
 			OnStart: func(p pluginhost.Process) error {
 				return started(context.Background(), engine.Process(p))
 			},
