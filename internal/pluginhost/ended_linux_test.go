@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,4 +194,22 @@ func leaveOrphan(t *testing.T, environ []string) (pluginhost.Process, int) {
 	_ = in.Close()
 	_ = leader.Wait()
 	return p, child
+}
+
+// TestNoFileIsInherited has this process hold a file open as one that a shell handed to it.
+func TestNoFileIsInherited(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "of the shell")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+		t.Fatal(err)
+	}
+	s := mustDo(t, newStep(t, newHost(t, nil), "odd"), "say")
+	if len(s.Files) < 4 || slices.Contains(s.Files, path) {
+		t.Errorf("the plugin has open: %v", s.Files)
+	}
 }

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-plugin"
+
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
+	"github.com/tkgfix/tkgfix/internal/wire"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/plugintest"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -46,6 +49,12 @@ func servePlugin(name string) {
 		os.Exit(5)
 	case "never-ready":
 		block()
+	case "protocol-2":
+		plugin.Serve(&plugin.ServeConfig{
+			HandshakeConfig:  wire.Handshake(),
+			VersionedPlugins: map[int]plugin.PluginSet{2: {wire.PluginName: &wire.Plugin{Step: odd{name: name}}}},
+			GRPCServer:       wire.NewServer,
+		})
 	case "misnamed":
 		sdk.Serve(odd{name: "other"})
 	default:
@@ -93,7 +102,10 @@ type said struct {
 	PID     int      `json:"pid"`
 	Group   int      `json:"group"`
 	Child   int      `json:"child"`
+	Dir     string   `json:"dir"`
 	Environ []string `json:"environ"`
+	// Files are the files that the process has open, as far as the system says.
+	Files []string `json:"files"`
 }
 
 func (o odd) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
@@ -116,7 +128,11 @@ func (o odd) do(ctx context.Context, input json.RawMessage, host plugins.Host) (
 	}
 	switch in.Do {
 	case "say":
-		return sdk.Output(said{PID: os.Getpid(), Group: group(), Environ: os.Environ()})
+		dir, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		return sdk.Output(said{PID: os.Getpid(), Group: group(), Dir: dir, Environ: os.Environ(), Files: openFiles()})
 	case "child":
 		cmd := exec.Command(os.Args[0], "block", "1")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -146,4 +162,15 @@ func (o odd) do(ctx context.Context, input json.RawMessage, host plugins.Host) (
 		return sdk.Output(strings.Repeat("x", 17<<20))
 	}
 	return nil, plugins.Hint(errors.New("boom"), "say what to do")
+}
+
+func openFiles() []string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var out []string
+	for _, e := range entries {
+		if path, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			out = append(out, path)
+		}
+	}
+	return out
 }
