@@ -94,7 +94,9 @@ func (s *step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanR
 	}
 	want := matchers(in.Labels)
 	until := s.env.Now().Add(time.Duration(in.Hours) * time.Hour)
-	if i := slices.IndexFunc(all, func(have silence) bool { return !have.over() && same(want, have.Matchers) && !have.EndsAt.Before(until) }); i >= 0 {
+	if i := slices.IndexFunc(all, func(have silence) bool {
+		return !have.over() && same(want, have.Matchers) && !have.EndsAt.Before(until)
+	}); i >= 0 {
 		out, err := sdk.Output(output{Silence: all[i].ID})
 		return plugins.PlanResponse{
 			Outputs: out, Summary: "silence " + all[i].ID + " covers this already",
