@@ -5,12 +5,14 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -29,11 +31,13 @@ type Draft struct {
 type Entry struct {
 	// Seq counts from 1 without a gap.
 	Seq uint64 `json:"seq"`
-	// Prev is the hash of the entry before, empty for the first.
+	// Prev is the Sum of the entry before, empty for the first.
 	Prev string          `json:"prev"`
 	Time time.Time       `json:"time"`
 	Kind string          `json:"kind"`
 	Data json.RawMessage `json:"data,omitempty"`
+	// Sum is the SHA-256, in hex, of the entry's encoding without it. The last entry's Sum stands for the whole journal.
+	Sum string `json:"sum,omitempty"`
 }
 
 // Holder says who holds a lock.
@@ -120,18 +124,36 @@ func (e *CorruptError) Error() string {
 // Seal gives a draft its place in the chain and returns the entry and its encoded line without a line end.
 func Seal(seq uint64, prev string, d Draft) (Entry, []byte, error) {
 	e := Entry{Seq: seq, Prev: prev, Time: d.Time.UTC(), Kind: d.Kind, Data: d.Data}
-	line, err := json.Marshal(e)
+	body, err := json.Marshal(e)
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("encode entry %d: %w", seq, err)
 	}
+	e.Sum = hash(body)
+	line := slices.Concat(body[:len(body)-1], []byte(sumKey+e.Sum+sumEnd))
 	if len(line) > MaxEntry {
 		return Entry{}, nil, fmt.Errorf("encode entry %d: %d bytes, more than %d", seq, len(line), MaxEntry)
 	}
 	return e, line, nil
 }
 
-// Hash returns the hash of an encoded entry, as the next entry's Prev holds it.
-func Hash(line []byte) string {
-	sum := sha256.Sum256(line)
+// What stands around the sum at the end of an encoded entry.
+const (
+	sumKey = `,"sum":"`
+	sumEnd = `"}`
+	sumLen = len(sumKey) + 2*sha256.Size + len(sumEnd)
+)
+
+// unseal returns the encoding that the sum at the end of a line is of, and the sum. It does not compare them.
+func unseal(line []byte) (body []byte, sum string, ok bool) {
+	at := len(line) - sumLen
+	if at < 1 || !bytes.HasPrefix(line[at:], []byte(sumKey)) || !bytes.HasSuffix(line, []byte(sumEnd)) {
+		return nil, "", false
+	}
+	sum = string(line[at+len(sumKey) : len(line)-len(sumEnd)])
+	return append(bytes.Clone(line[:at]), '}'), sum, true
+}
+
+func hash(body []byte) string {
+	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:])
 }

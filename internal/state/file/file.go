@@ -1,7 +1,7 @@
 // Package file keeps journals in a folder: one folder a run, holding journal.jsonl and lock.
 //
-// An append is one write under an exclusive lock of the journal file, followed by fsync; creating a run also syncs the
-// folders. Folders have mode 0700 and files 0600, because a journal names internal hosts and people.
+// An append is one write and one fsync under an exclusive flock of the journal file, however many entries it has; appends to
+// different runs do not wait for each other. Creating a run also syncs the folders. Folders have mode 0700 and files 0600, because a journal names internal hosts and people.
 package file
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,20 +26,37 @@ const (
 	maxJournal = 1 << 30
 )
 
-// Store is a state.Store in a folder.
+// Store is a state.Store in a folder. The folder must lie on a file system whose flock works between all who use it.
 type Store struct {
 	dir string
+	// sync makes a written journal durable.
+	sync func(*os.File) error
 
 	mu sync.Mutex
-	// ends remembers where each journal that this process wrote ends, so that an append need not read it all again.
-	ends map[string]state.Chain
+	// runs holds what this process knows of the journals that it wrote.
+	runs map[string]*journal
+}
+
+// journal remembers where a journal ends, so that an append need not read it all again.
+type journal struct {
+	mu  sync.Mutex
+	end state.Chain
 }
 
 var _ state.Store = (*Store)(nil)
 
 // New returns the store in dir/runs. The folders are made when the first run is.
 func New(dir string) *Store {
-	return &Store{dir: filepath.Join(dir, "runs"), ends: map[string]state.Chain{}}
+	return &Store{dir: filepath.Join(dir, "runs"), sync: (*os.File).Sync, runs: map[string]*journal{}}
+}
+
+func (s *Store) journal(run string) *journal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs[run] == nil {
+		s.runs[run] = &journal{}
+	}
+	return s.runs[run]
 }
 
 // Path returns where a run's journal lies.
@@ -52,40 +70,43 @@ func (s *Store) Append(ctx context.Context, run string, at uint64, drafts ...sta
 	if err := state.CheckRun(run); err != nil {
 		return 0, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	j := s.journal(run)
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	f, err := s.open(run, at == 1)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	// Held from looking at the end to the end of the write: two writers cannot both find themselves at the end.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return 0, fmt.Errorf("lock journal %s: %w", f.Name(), err)
+	if err := waitFlock(ctx, f, unix.LOCK_EX); err != nil {
+		return 0, err
 	}
-	end, err := s.end(run, f)
+	if j.end, err = end(j.end, f); err != nil {
+		return 0, err
+	}
+	if at != j.end.Seq+1 {
+		return 0, fmt.Errorf("append entry %d to run %s, which ends at %d: %w", at, run, j.end.Seq, state.ErrConflict)
+	}
+	lines, next, err := j.end.Extend(drafts)
 	if err != nil {
 		return 0, err
 	}
-	if at != end.Seq+1 {
-		return 0, fmt.Errorf("append entry %d to run %s, which ends at %d: %w", at, run, end.Seq, state.ErrConflict)
+	if next.Size > maxJournal {
+		return 0, fmt.Errorf("append to journal %s: it would grow over %d bytes", f.Name(), maxJournal)
 	}
-	lines, next, err := end.Extend(drafts)
-	if err != nil {
-		return 0, err
-	}
-	if err := write(f, lines, end.Size); err != nil {
+	if err := s.write(f, lines, j.end.Size); err != nil {
 		return 0, fmt.Errorf("append to journal %s: %w", f.Name(), err)
 	}
-	s.ends[run] = next
+	j.end = next
 	return next.Seq, nil
 }
 
 // write appends durably, or leaves the file as it was.
-func write(f *os.File, lines []byte, at int64) error {
+func (s *Store) write(f *os.File, lines []byte, at int64) error {
 	_, err := f.WriteAt(lines, at)
 	if err == nil {
-		err = f.Sync()
+		err = s.sync(f)
 	}
 	if err == nil {
 		return nil
@@ -94,6 +115,29 @@ func write(f *os.File, lines []byte, at int64) error {
 		return errors.Join(err, fmt.Errorf("take back the partial entry: %w", cut))
 	}
 	return err
+}
+
+// flockPatience bounds the wait for the flock of a journal, which is held for the time of one write.
+const flockPatience = 30 * time.Second
+
+// waitFlock takes the flock of a journal. It returns early when ctx ends, and gives up when who holds it does not go on: a
+// process that was stopped within a write cannot be fenced, only ended.
+func waitFlock(ctx context.Context, f *os.File, how int) error {
+	for wait, waited := time.Millisecond, time.Duration(0); ; wait = min(2*wait, lockPause) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return fmt.Errorf("lock journal %s: %w", f.Name(), err)
+		case waited > flockPatience:
+			return fmt.Errorf("lock journal %s: a process has been writing it for %s and does not go on: find it with fuser and end it", f.Name(), flockPatience)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return fmt.Errorf("wait for the lock of journal %s: %w", f.Name(), err)
+		}
+		waited += wait
+	}
 }
 
 func (s *Store) open(run string, create bool) (*os.File, error) {
@@ -137,9 +181,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// end returns where the open journal ends, reading only what this process has not seen.
-func (s *Store) end(run string, f *os.File) (state.Chain, error) {
-	known := s.ends[run]
+// end returns where the open journal ends, reading only what is behind known.
+func end(known state.Chain, f *os.File) (state.Chain, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return known, fmt.Errorf("look at journal: %w", err)
@@ -147,15 +190,27 @@ func (s *Store) end(run string, f *os.File) (state.Chain, error) {
 	if info.Size() == known.Size {
 		return known, nil
 	}
-	if info.Size() < known.Size || info.Size() > maxJournal {
+	if info.Size() < known.Size {
 		known = state.Chain{}
 	}
-	data, err := io.ReadAll(io.NewSectionReader(f, known.Size, maxJournal))
+	data, err := readFrom(f, known.Size)
 	if err != nil {
-		return known, fmt.Errorf("read journal: %w", err)
+		return known, err
 	}
 	_, end, err := state.Decode(f.Name(), known, data)
 	return end, err
+}
+
+// readFrom reads a journal from an offset to its end.
+func readFrom(f *os.File, at int64) ([]byte, error) {
+	data, err := io.ReadAll(io.NewSectionReader(f, at, maxJournal+1-at))
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	if at+int64(len(data)) > maxJournal {
+		return nil, fmt.Errorf("read journal %s: larger than %d bytes", f.Name(), maxJournal)
+	}
+	return data, nil
 }
 
 // Read implements state.Store.
@@ -175,15 +230,12 @@ func (s *Store) Read(ctx context.Context, run string, from uint64) ([]state.Entr
 	}
 	defer f.Close()
 	// Shared with other readers and never during a write, so that a half-written entry is not taken for a torn one.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH); err != nil {
-		return nil, fmt.Errorf("lock journal for reading: %w", err)
+	if err := waitFlock(ctx, f, unix.LOCK_SH); err != nil {
+		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxJournal+1))
+	data, err := readFrom(f, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
-	if len(data) > maxJournal {
-		return nil, fmt.Errorf("read journal %s: larger than %d bytes", f.Name(), maxJournal)
+		return nil, err
 	}
 	entries, _, err := state.Decode(f.Name(), state.Chain{}, data)
 	return entries[min(uint64(len(entries)), max(from, 1)-1):], err

@@ -89,10 +89,10 @@ func appendThenRead(t *testing.T, s state.Store, _ func() state.Store) {
 		t.Errorf("Read (-want, +got):\n%s", diff)
 	}
 	for i, e := range got[1:] {
-		_, line, err := state.Seal(got[i].Seq, got[i].Prev, state.Draft{Time: got[i].Time, Kind: got[i].Kind, Data: got[i].Data})
+		sealed, _, err := state.Seal(got[i].Seq, got[i].Prev, state.Draft{Time: got[i].Time, Kind: got[i].Kind, Data: got[i].Data})
 		must(t, err)
-		if e.Prev != state.Hash(line) {
-			t.Errorf("entry %d does not hold the hash of the one before", e.Seq)
+		if e.Prev != sealed.Sum || sealed.Sum == "" {
+			t.Errorf("entry %d does not hold the sum of the one before", e.Seq)
 		}
 	}
 }
