@@ -75,8 +75,8 @@ type Store interface {
 	Read(ctx context.Context, run string, from uint64) ([]Entry, error)
 	// Lock takes the run for one holder and returns what releases it. It does not wait for a holder to end: it returns a
 	// LockedError with the present one, whose name is unknown if it died, or was broken, before it could write it. It returns
-	// ErrNotFound for a run that has no journal. release returns ErrNotLocked if the lock was broken meanwhile; it leaves the
-	// lock of another alone.
+	// ErrNotFound for a run that has no journal. Keep release: a lock that nobody can release any more may
+	// become free. It returns ErrNotLocked if the lock was broken meanwhile, and leaves the lock of another alone.
 	Lock(ctx context.Context, run string, holder Holder) (release func() error, err error)
 	// Break takes the lock away from whoever holds it, so that it is free, and returns who held it. It returns ErrNotLocked
 	// if nobody does. It stops nobody: who breaks a lock must first append to the journal, which fences the old holder.

@@ -276,9 +276,11 @@ func TestDeadBreaker(t *testing.T) {
 		t.Fatal(err)
 	}
 	ann := state.Holder{User: "ann", PID: 1}
-	if _, err := s.Lock(t.Context(), "a", ann); err != nil {
+	release, err := s.Lock(t.Context(), "a", ann)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer release()
 	if h, err := s.Break(t.Context(), "a"); err != nil || h != ann {
 		t.Errorf("Break: %v, %v; want %v", h, err, ann)
 	}
@@ -302,9 +304,11 @@ func TestRemove(t *testing.T) {
 			t.Parallel()
 			s, path := written(t)
 			if tc.locked {
-				if _, err := file.New(filepath.Dir(filepath.Dir(filepath.Dir(path)))).Lock(t.Context(), "a", state.Holder{User: "ann"}); err != nil {
+				release, err := file.New(filepath.Dir(filepath.Dir(filepath.Dir(path)))).Lock(t.Context(), "a", state.Holder{User: "ann"})
+				if err != nil {
 					t.Fatal(err)
 				}
+				defer release()
 			}
 			err := s.Remove(t.Context(), "a", state.Holder{User: "bob"}, func(entries []state.Entry) error {
 				if len(entries) != 3 {

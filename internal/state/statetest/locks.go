@@ -75,8 +75,9 @@ func breakLock(t *testing.T, s state.Store, reopen func() state.Store) {
 // breakFences breaks a lock as the engine does, by appending first: the old holder cannot append any more.
 func breakFences(t *testing.T, s state.Store, reopen func() state.Store) {
 	fill(t, s, "a", 2)
-	_, err := s.Lock(t.Context(), "a", holder("ann", 42))
+	release, err := s.Lock(t.Context(), "a", holder("ann", 42))
 	must(t, err)
+	defer release()
 	breaker := reopen()
 	_, err = breaker.Append(t.Context(), "a", 3, draft(3))
 	must(t, err)
