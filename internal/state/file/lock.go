@@ -26,17 +26,18 @@ import (
 //     flock is exclusive: each file at the path has one holder at most.
 //   - The file at the path is exchanged only by Break, by renaming lock.next over it, and taken away only by Remove, by the
 //     lock's holder. After that nobody can become holder of the old file, by the rule before.
-//   - Of several breakers one acts at a time: it holds the flock of lock.next, under the same rule. Without that, one who
-//     looked at the first holder could take the lock from a second one, who came after another breaker. A breaker that dies
-//     leaves lock.next behind, free, for the next one.
+//   - Of several breakers one acts at a time: it holds the flock of lock.break, which stays. Without that, one who looked at
+//     the first holder could take the lock from a second one, who came after another breaker. A breaker that dies leaves
+//     lock.next behind, for the next one to use.
 //   - The holder's name is written through the open file, never by path. So the release of a broken holder, which clears the
 //     name and lets go, touches only the file that is not at the path any more.
 //
 // A holder that lost its lock is not told. It is fenced: who breaks the lock appends first, and from then on every append
 // of the old holder names a number that is taken.
 const (
-	lockName = "lock"
-	nextName = "lock.next"
+	lockName  = "lock"
+	nextName  = "lock.next"
+	guardName = "lock.break"
 	// maxHolder bounds what is read of a holder's name, in bytes.
 	maxHolder = 4096
 	// lockTries and lockPause bound the time in which a lock may be held by nobody in particular: by one who has not yet
@@ -120,24 +121,26 @@ func (s *Store) replace(ctx context.Context, dir string) (state.Holder, error) {
 	if _, err := os.Stat(path); err != nil {
 		return state.Holder{}, notLocked(err)
 	}
-	guard, err := guardAt(ctx, next)
+	guard, err := guardAt(ctx, filepath.Join(dir, guardName))
 	if err != nil {
 		return state.Holder{}, err
 	}
-	// Until it is closed the guard is also the flock on what is then the present lock.
 	defer guard.Close()
 	old, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return state.Holder{}, errors.Join(notLocked(err), os.Remove(next))
+		return state.Holder{}, notLocked(err)
 	}
 	defer old.Close()
 	switch free, err := tryFlock(old); {
 	case err != nil:
-		return state.Holder{}, errors.Join(err, os.Remove(next))
+		return state.Holder{}, err
 	case free:
-		return state.Holder{}, errors.Join(state.ErrNotLocked, os.Remove(next))
+		return state.Holder{}, state.ErrNotLocked
 	}
 	before := decodeHolder(old)
+	if err := os.WriteFile(next, nil, 0o600); err != nil {
+		return state.Holder{}, err
+	}
 	if err := os.Rename(next, path); err != nil {
 		return state.Holder{}, err
 	}
