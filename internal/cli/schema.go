@@ -26,7 +26,7 @@ EXIT STATUS: 0 printed, 1 not.`,
 			if _, err := arguments(c); err != nil {
 				return err
 			}
-			schema, err := workflow.Schema(newCatalog())
+			schema, err := workflow.Schema(a.newCatalog(c))
 			if err != nil {
 				return err
 			}
