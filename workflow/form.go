@@ -64,7 +64,7 @@ func listOf(items fragment, low, high int) fragment {
 
 func workflowForm() form {
 	return form{
-		name: "workflow", path: "the file", doc: "A file holds one workflow.",
+		name: "workflow", path: "top level", doc: "A file holds one workflow.",
 		keys: []key{
 			{name: "apiVersion", required: true, kind: "string", doc: "The version of this format: " + APIVersion + ".", schema: fragment{"const": APIVersion}},
 			{name: "kind", required: true, kind: "string", doc: "What the file is: " + Kind + ".", schema: fragment{"const": Kind}},

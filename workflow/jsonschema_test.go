@@ -19,6 +19,11 @@ func compiled(t *testing.T) *jsonschema.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return compile(t, raw)
+}
+
+func compile(t *testing.T, raw json.RawMessage) *jsonschema.Schema {
+	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
@@ -153,4 +158,58 @@ func beyondSchema() map[string]string {
 		}
 	}
 	return out
+}
+
+// TestSchemaInput holds that each value of with may be an expression, however the step's own schema is made, and that constants are
+// still held against it.
+func TestSchemaInput(t *testing.T) {
+	t.Parallel()
+	raw, err := Schema(schemas{"made": {Effect: "read", Input: json.RawMessage(`{
+		"type": "object", "additionalProperties": false, "required": ["mode"],
+		"properties": {
+			"mode": {"type": "string", "enum": ["fast", "full"], "description": "how"},
+			"n": {"type": "integer", "minimum": 1},
+			"list": {"type": "array", "items": {"$ref": "#/$defs/pair"}},
+			"either": {"anyOf": [{"type": "boolean"}, {"$ref": "#/$defs/pair"}]},
+			"labels": {"type": "object", "additionalProperties": {"type": "boolean"}}
+		},
+		"$defs": {"pair": {"type": "object", "additionalProperties": false, "properties": {"k": {"type": "number"}}}}
+	}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		reason, with string
+		ok           bool
+	}{
+		"Constants":      {"constants of the right types", "{mode: fast, n: 3, list: [{k: 1.5}], either: true, labels: {a: false}}", true},
+		"Expressions":    {"expressions in the place of each", `{mode: "${{ inputs.m }}", n: "${{ 3 }}", list: "${{ [] }}", either: "${{ x }}", labels: "${{ {} }}"}`, true},
+		"Within":         {"expressions within", `{mode: "f${{ 'ast' }}", list: ["${{ {} }}", {k: "${{ 1 }}"}], either: {k: "${{ 1 }}"}, labels: {a: "${{ true }}"}}`, true},
+		"Enum":           {"a word that is not allowed", "{mode: slow}", false},
+		"Number":         {"text for a number", "{mode: fast, n: many}", false},
+		"Text":           {"an expression with text around it for a number", `{mode: fast, n: "1${{ 2 }}"}`, false},
+		"Minimum":        {"a number that is too small", "{mode: fast, n: 0}", false},
+		"Unknown":        {"a key that does not exist", "{mode: fast, m: 1}", false},
+		"UnknownWithin":  {"a key that does not exist, behind a $ref", "{mode: fast, list: [{l: 1}]}", false},
+		"Missing":        {"a key that must be there", "{n: 1}", false},
+		"WholeIsText":    {"an expression for the whole of with", `"${{ inputs.all }}"`, false},
+		"LabelIsNumber":  {"a value of a map of the wrong type", "{mode: fast, labels: {a: 1}}", false},
+		"EitherIsNumber": {"none of several", "{mode: fast, either: 1}", false},
+	}
+	s := compile(t, raw)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			doc, err := document([]byte(smallest + "  steps:\n    - id: a\n      uses: made\n      with: " + tc.with + "\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Validate(doc); (err == nil) != tc.ok {
+				t.Errorf("%s: want ok %t, got %v", tc.reason, tc.ok, err)
+			}
+		})
+	}
+	if _, err := Schema(schemas{"broken": {Effect: "read", Input: json.RawMessage(`[`)}}); err == nil {
+		t.Error("an input that is no JSON Schema: want an error")
+	}
 }

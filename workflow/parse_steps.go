@@ -33,7 +33,11 @@ func (d *decoder) onFailure(node ast.Node, defaults Defaults, taken map[string]s
 
 func (d *decoder) stepList(nodes []ast.Node, defaults Defaults, taken map[string]span, failure bool) []Step {
 	if len(nodes) > maxSteps {
-		d.add(nodeSpan(d.src, nodes[maxSteps]), kindLimit, "there are %d steps; a workflow has at most %d", len(nodes), maxSteps)
+		owner := "a workflow"
+		if failure {
+			owner = "onFailure"
+		}
+		d.add(nodeSpan(d.src, nodes[maxSteps]), kindLimit, "there are %d steps; %s has at most %d", len(nodes), owner, maxSteps)
 		nodes = nodes[:maxSteps]
 	}
 	steps := make([]Step, 0, len(nodes))

@@ -22,6 +22,7 @@ then, as the first line of a workflow file, for editors with the YAML language s
 
 EXIT STATUS: 0 printed, 1 not.`,
 		OnUsageError: usage,
+		Flags:        []cli.Flag{outputFlag("json")},
 		Action: func(c *cli.Context) error {
 			if _, err := arguments(c); err != nil {
 				return err
