@@ -21,7 +21,9 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/detect"
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
 	"github.com/tkgfix/tkgfix/plugins/encoding"
+	"github.com/tkgfix/tkgfix/plugins/exec"
 	"github.com/tkgfix/tkgfix/plugins/nodecert"
+	"github.com/tkgfix/tkgfix/plugins/notify"
 	"github.com/tkgfix/tkgfix/plugins/probe"
 	"github.com/tkgfix/tkgfix/plugins/recreate"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -42,6 +44,8 @@ func shipped() []plugins.Step {
 		trustconfig.New(env),
 		recreate.New(env),
 		verifypull.New(env),
+		exec.New(env),
+		notify.New(env),
 	}
 }
 
