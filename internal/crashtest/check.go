@@ -1,0 +1,182 @@
+package crashtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Assertion names what must hold.
+type Assertion string
+
+// What must hold.
+const (
+	// GoesOn: an engine that nothing disturbs brings the run further.
+	GoesOn Assertion = "an undisturbed engine brings the run further"
+	// SameEnd: the run ends as the undisturbed one did.
+	SameEnd Assertion = "same end"
+	// OneEffect: at most one effect for each UID of a target, and no more effects than the undisturbed run had.
+	OneEffect Assertion = "at most one effect per target UID"
+	// Approved: no effect without an approval of exactly its changes.
+	Approved Assertion = "no effect without an approval"
+	// Intended: no write without an intent that was durable before.
+	Intended Assertion = "no write without a durable intent"
+	// NoLostLock: one engine at a time; a dead one holds nothing; one whose lock was broken appends nothing.
+	NoLostLock Assertion = "no lost lock"
+	// Intact: the journal's chain holds.
+	Intact Assertion = "the journal is intact"
+	// NoneLeft: no plugin's process outlives its engine.
+	NoneLeft Assertion = "no plugin outlives its engine"
+	// Reached: what a schedule names comes about.
+	Reached Assertion = "every boundary is reached"
+)
+
+// Violation is an assertion that did not hold.
+type Violation struct {
+	Assertion Assertion `json:"assertion"`
+	// Evidence is what was seen, a line each.
+	Evidence []string `json:"evidence"`
+}
+
+// approvals are what this process approved, by gate: the digests.
+type approvals map[string][]string
+
+// checkApproved returns the effects that nobody approved: each must belong to a step that was started with a digest that was approved at
+// its gate, by an entry before it and by this process.
+func checkApproved(all []fact, given approvals) []string {
+	var bad []string
+	started := map[string]string{}
+	decided := map[string]bool{}
+	for _, f := range all {
+		switch f.Kind {
+		case entryDecided:
+			if gate, ok := f.Gate.(string); ok && f.Approved {
+				decided[gate+" "+f.Digest] = true
+			}
+		case entryStarted:
+			started[base(f.Step)] = f.Digest
+		case entryIntended:
+			gate := base(f.Step)
+			digest := started[gate]
+			what := fmt.Sprintf("entry %d: effect %s/%s on %s", f.Seq, f.Step, f.Key, f.Target)
+			switch {
+			case digest == "":
+				bad = append(bad, what+": its step was never started")
+			case !slices.Contains(given[gate], digest):
+				bad = append(bad, fmt.Sprintf("%s: it was started for %s, which nobody approved; approved was %q", what, digest, given[gate]))
+			case !decided[gate+" "+digest]:
+				bad = append(bad, fmt.Sprintf("%s: no decision on %s is in the journal before it", what, digest))
+			}
+		}
+	}
+	return bad
+}
+
+// checkIntended returns the writes for which the journal held no intent when they were made. Each intent is good for one write.
+func checkIntended(all []fact, writes []Write) []string {
+	intents := map[string][]fact{}
+	for _, f := range all {
+		if f.Kind == entryIntended {
+			intents[objectOf(f)] = append(intents[objectOf(f)], f)
+		}
+	}
+	var bad []string
+	for _, w := range writes {
+		left := intents[w.Object()]
+		if len(left) == 0 || left[0].Time.After(w.At) {
+			bad = append(bad, "no intent is left in the journal for: "+w.String())
+			continue
+		}
+		intents[w.Object()] = left[1:]
+	}
+	return bad
+}
+
+// objectOf names the target of an effect as Write.Object does.
+func objectOf(f fact) string {
+	t := f.Target
+	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Kind: t.Kind})
+	return Write{Cluster: t.Cluster, Group: t.Group, Resource: plural.Resource, Namespace: t.Namespace, Name: t.Name}.Object()
+}
+
+// checkOne returns the targets that were written to twice: the same incarnation in the same way. A creation begins one.
+func checkOne(writes []Write) []string {
+	seen := map[string][]Write{}
+	incarnation := map[string]int{}
+	for _, w := range writes {
+		if w.Verb == "create" {
+			incarnation[w.Object()]++
+		}
+		uid := w.UID
+		if uid == "" {
+			uid = fmt.Sprintf("incarnation %d", incarnation[w.Object()])
+		}
+		key := w.Verb + " " + w.Object() + " " + uid
+		seen[key] = append(seen[key], w)
+	}
+	var bad []string
+	for _, key := range slices.Sorted(maps.Keys(seen)) {
+		if twice := seen[key]; len(twice) > 1 {
+			bad = append(bad, fmt.Sprintf("%d times: %s", len(twice), key))
+			for _, w := range twice {
+				bad = append(bad, "  "+w.String())
+			}
+		}
+	}
+	return bad
+}
+
+// checkNoMore returns what was written more often than in the undisturbed run.
+func checkNoMore(writes []Write, want map[string]int) []string {
+	got := countWrites(writes)
+	var bad []string
+	for _, key := range slices.Sorted(maps.Keys(got)) {
+		if got[key] > want[key] {
+			bad = append(bad, fmt.Sprintf("%d times, %d in the undisturbed run: %s", got[key], want[key], key))
+		}
+	}
+	return bad
+}
+
+func countWrites(writes []Write) map[string]int {
+	out := map[string]int{}
+	for _, w := range writes {
+		out[w.Verb+" "+w.Object()]++
+	}
+	return out
+}
+
+// checkChain returns what is wrong with the numbers of a journal that a store has verified and read.
+func checkChain(all []fact) []string {
+	for i, f := range all {
+		if f.Seq != uint64(i+1) {
+			return []string{fmt.Sprintf("entry %d has number %d", i+1, f.Seq)}
+		}
+	}
+	return nil
+}
+
+// diffLines returns what one end has and the other has not.
+func diffLines(want, got []string) []string {
+	var out []string
+	for _, l := range want {
+		if !slices.Contains(got, l) {
+			out = append(out, "- "+l)
+		}
+	}
+	for _, l := range got {
+		if !slices.Contains(want, l) {
+			out = append(out, "+ "+l)
+		}
+	}
+	return out
+}
+
+// String returns the violation for people.
+func (v Violation) String() string {
+	return fmt.Sprintf("%s:\n    %s", v.Assertion, strings.Join(v.Evidence, "\n    "))
+}

@@ -1,0 +1,136 @@
+package crashtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// Outcome is how a run ended.
+type Outcome struct {
+	// Lines are what the run and the world say, without times, names that servers make up, addresses and UIDs.
+	Lines []string
+	// Writes counts what was written, by verb and object.
+	Writes map[string]int
+}
+
+// varying are the things that differ from run to run, and what stands for them.
+func varying() []struct {
+	pattern *regexp.Regexp
+	name    string
+} {
+	return []struct {
+		pattern *regexp.Regexp
+		name    string
+	}{
+		{uidPattern, "<uid>"},
+		{timePattern, "<time>"},
+		{addressPattern, "<address>"},
+		{hashPattern, "<hash>"},
+		{namePattern, "-<name>"},
+		{spanPattern, "<span>"},
+	}
+}
+
+var (
+	uidPattern     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	timePattern    = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
+	addressPattern = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`)
+	hashPattern    = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	// namePattern is what generateName appends: k8s.io/apimachinery/pkg/util/rand.
+	namePattern = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
+	spanPattern = regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)\b`)
+)
+
+// Normal returns text without what differs from run to run.
+func Normal(s string) string {
+	for _, v := range varying() {
+		s = v.pattern.ReplaceAllString(s, v.name)
+	}
+	return s
+}
+
+// NormalJSON returns a JSON document, its lists sorted, without what differs from run to run.
+func NormalJSON(raw []byte) string {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return Normal(string(raw))
+	}
+	out, err := json.Marshal(normal(v))
+	if err != nil {
+		return Normal(string(raw))
+	}
+	return string(out)
+}
+
+func normal(v any) any {
+	switch v := v.(type) {
+	case string:
+		return Normal(v)
+	case map[string]any:
+		out := map[string]any{}
+		for k, e := range v {
+			out[Normal(k)] = normal(e)
+		}
+		return out
+	case []any:
+		// Two elements that differ only in what varies are one: how many there are is said by the other fields.
+		texts := map[string]any{}
+		for _, e := range v {
+			n := normal(e)
+			text, err := json.Marshal(n)
+			if err != nil {
+				return v
+			}
+			texts[string(text)] = n
+		}
+		out := []any{}
+		for _, k := range slices.Sorted(maps.Keys(texts)) {
+			out = append(out, texts[k])
+		}
+		return out
+	}
+	return v
+}
+
+// runLines says how a run ended: its status, what each step gave and saw, and the effects.
+func runLines(r *engine.Run) []string {
+	lines := []string{"run: " + string(r.Status)}
+	if r.Plan == nil {
+		return lines
+	}
+	for _, s := range r.Plan.Steps {
+		lines = append(lines, fmt.Sprintf("step %s: %s", s.ID, s.Status), fmt.Sprintf("step %s gave %s", s.ID, NormalJSON(s.Outputs)))
+		evidence := s.Evidence
+		if p := r.Steps[s.ID]; p != nil {
+			evidence = slices.Concat(evidence, p.Evidence)
+		}
+		lines = append(lines, evidenceLines(s.ID, evidence)...)
+	}
+	for _, e := range r.Effects {
+		t := e.Target
+		t.UID = ""
+		state := "done"
+		if e.Done.IsZero() {
+			state = "intended"
+		}
+		lines = append(lines, fmt.Sprintf("effect %s/%s on %s: %s", e.Step, e.Key, t, state))
+	}
+	slices.Sort(lines)
+	return slices.Compact(lines)
+}
+
+// evidenceLines says what was seen: which check came to which verdict about what.
+func evidenceLines(step string, all []plugins.Evidence) []string {
+	var out []string
+	for _, e := range all {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("step %s saw %s: %s %s", step, Normal(e.Subject), e.Check, e.Verdict)))
+	}
+	return out
+}
