@@ -158,7 +158,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		},
 		Commands: []*cli.Command{
 			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(),
-			a.resolve(), a.schema(), a.pluginsCommand(), a.versionCommand(), a.plugin(),
+			a.resolve(), a.schema(), a.pluginsCommand(), a.crashtest(), a.versionCommand(), a.plugin(),
 		},
 	}
 }

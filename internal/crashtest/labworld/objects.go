@@ -1,0 +1,173 @@
+package labworld
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tkgfix/tkgfix/internal/crashtest"
+	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/plugins"
+)
+
+// clientOf returns a client that says in the audit log that it is not tkgfix.
+func clientOf(kubeconfig string) (dynamic.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read a kubeconfig of the laboratory: %w", err)
+	}
+	config.UserAgent = "crashtest"
+	c, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("set up a connection to the laboratory: %w", err)
+	}
+	return c, nil
+}
+
+// End implements crashtest.Place: what the run's effects were on, and the pods of every cluster.
+func (p *Place) End(ctx context.Context, r *engine.Run) ([]string, error) {
+	f, err := p.facts()
+	if err != nil {
+		return nil, err
+	}
+	clients := map[string]dynamic.Interface{}
+	if clients[""], err = clientOf(p.kubeconfig("admin")); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, c := range f.Clusters {
+		name := c.Namespace + "/" + c.Name
+		if clients[name], err = clientOf(c.Kubeconfig); err != nil {
+			return nil, err
+		}
+		lines, err := pods(ctx, clients[name], name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, lines...)
+	}
+	for _, e := range r.Effects {
+		line, err := object(ctx, clients[e.Target.Cluster], e.Target)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, line)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// pods counts the pods of a cluster by namespace and phase.
+func pods(ctx context.Context, c dynamic.Interface, cluster string) ([]string, error) {
+	list, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of %s: %w", cluster, err)
+	}
+	count := map[string]int{}
+	for _, pod := range list.Items {
+		phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
+		count[fmt.Sprintf("pods of %s in %s: %s", cluster, pod.GetNamespace(), phase)]++
+	}
+	var out []string
+	for what, n := range count {
+		out = append(out, fmt.Sprintf("%s: %d", what, n))
+	}
+	return out, nil
+}
+
+// object says how the target of an effect is now: all but what the API server keeps by itself.
+func object(ctx context.Context, c dynamic.Interface, t plugins.Target) (string, error) {
+	old := t.UID
+	t.UID = ""
+	if c == nil {
+		return fmt.Sprintf("%s: its cluster is gone", t), nil
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: t.Group, Version: t.Version, Kind: t.Kind})
+	u, err := c.Resource(plural).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return fmt.Sprintf("%s: none", t), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", t, err)
+	}
+	incarnation := "another than before"
+	if old == "" {
+		incarnation = "one"
+	} else if old == string(u.GetUID()) {
+		incarnation = "the same as before"
+	}
+	kept := map[string]any{"labels": u.GetLabels(), "finalizers": u.GetFinalizers(), "spec": u.Object["spec"]}
+	raw, err := json.Marshal(kept)
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", t, err)
+	}
+	return fmt.Sprintf("%s: %s, %s", t, incarnation, crashtest.NormalJSON(raw)), nil
+}
+
+const (
+	configuration = "tkg-service-configuration"
+	meddled       = "crashtest"
+)
+
+func configurations() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Resource: "tkgserviceconfigurations"}
+}
+
+// Meddle gives TkgServiceConfiguration one more CA, a copy of the first under another name.
+func (p *Place) Meddle(ctx context.Context) (func(context.Context) error, error) {
+	c, err := clientOf(p.kubeconfig("admin"))
+	if err != nil {
+		return nil, err
+	}
+	err = changeCAs(ctx, c, func(entries []any) ([]any, error) {
+		if len(entries) == 0 {
+			return nil, errors.New("the scenario leaves no CA in it to copy")
+		}
+		first, ok := entries[0].(map[string]any)
+		if !ok {
+			return nil, errors.New("its first CA has another shape")
+		}
+		return append(entries, map[string]any{"name": meddled, "data": first["data"]}), nil
+	})
+	return func(ctx context.Context) error {
+		return changeCAs(ctx, c, func(entries []any) ([]any, error) {
+			return slices.DeleteFunc(entries, func(e any) bool {
+				m, ok := e.(map[string]any)
+				return ok && m["name"] == meddled
+			}), nil
+		})
+	}, err
+}
+
+func changeCAs(ctx context.Context, c dynamic.Interface, change func([]any) ([]any, error)) error {
+	u, err := c.Resource(configurations()).Get(ctx, configuration, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("look at TkgServiceConfiguration: %w", err)
+	}
+	entries, _, err := unstructured.NestedSlice(u.Object, "spec", "trust", "additionalTrustedCAs")
+	if err != nil {
+		return fmt.Errorf("read TkgServiceConfiguration: %w", err)
+	}
+	if entries, err = change(entries); err != nil {
+		return fmt.Errorf("change TkgServiceConfiguration: %w", err)
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"trust": map[string]any{"additionalTrustedCAs": entries}}})
+	if err != nil {
+		return fmt.Errorf("encode a patch: %w", err)
+	}
+	if _, err := c.Resource(configurations()).Patch(ctx, configuration, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("patch TkgServiceConfiguration: %w", err)
+	}
+	return nil
+}
