@@ -29,6 +29,9 @@ import (
 // engineCommand is the hidden command as which this binary serves an engine to a crash test.
 const engineCommand = "engine"
 
+// shownPoints is how many points of a schedule a hint shows.
+const shownPoints = 5
+
 // crashtest is the command, and the hidden one that is the engine on its leash.
 func (a *app) crashtest() *cli.Command {
 	return &cli.Command{
@@ -160,8 +163,12 @@ func (a *app) showRound(c *cli.Context, w *workflow.Workflow, seed uint64, r cra
 			_, _ = fmt.Fprintf(a.ui.Out, "  %s\n", v)
 		}
 		_, _ = fmt.Fprintf(a.ui.Out, "  shortest failing schedule: %s\n", f.Schedule)
+		schedule := "'" + f.Schedule + "'"
+		if strings.Count(f.Schedule, " ") >= shownPoints {
+			schedule = "FILE, with the line above in FILE"
+		}
 		if f.Schedule != "" {
-			a.ui.Hint("tkgfix crashtest %s --scenario %s --seed %d --schedule '%s'", w.File, c.String("scenario"), seed, f.Schedule)
+			a.ui.Hint("tkgfix crashtest %s --scenario %s --seed %d --schedule %s", w.File, c.String("scenario"), seed, schedule)
 		}
 	}
 }

@@ -160,20 +160,63 @@ func checkChain(all []fact) []string {
 	return nil
 }
 
-// diffLines returns what one end has and the other has not.
+// diffLines returns what one end has and the other has not. Of two long lines about the same, only the part that differs is shown.
 func diffLines(want, got []string) []string {
+	less := slices.DeleteFunc(slices.Clone(want), func(l string) bool { return slices.Contains(got, l) })
+	more := slices.DeleteFunc(slices.Clone(got), func(l string) bool { return slices.Contains(want, l) })
 	var out []string
-	for _, l := range want {
-		if !slices.Contains(got, l) {
-			out = append(out, "- "+l)
+	for _, l := range less {
+		from := 0
+		i := slices.IndexFunc(more, func(m string) bool { return subject(m) == subject(l) })
+		if i >= 0 {
+			from = max(0, common(l, more[i])-shownBefore)
+		}
+		out = append(out, "- "+part(l, from))
+		if i >= 0 {
+			out = append(out, "+ "+part(more[i], from))
+			more = slices.Delete(more, i, i+1)
 		}
 	}
-	for _, l := range got {
-		if !slices.Contains(want, l) {
-			out = append(out, "+ "+l)
-		}
+	for _, l := range more {
+		out = append(out, "+ "+part(l, 0))
 	}
 	return out
+}
+
+// How much is shown of a long line, in bytes: before what differs, and in all.
+const (
+	shownBefore = 60
+	shownLine   = 300
+)
+
+// subject is what a line is about: its words before the first colon or document.
+func subject(line string) string {
+	if i := strings.IndexAny(line, ":{"); i >= 0 {
+		return line[:i]
+	}
+	return line
+}
+
+// common returns how many bytes two lines have in common at the beginning.
+func common(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// part returns a line's subject and what is at from.
+func part(line string, from int) string {
+	head, tail := "", line
+	if from > len(subject(line)) {
+		head, tail = subject(line)+" …", line[from:]
+	}
+	if len(tail) > shownLine {
+		tail = tail[:shownLine] + "…"
+	}
+	return strings.ToValidUTF8(head+tail, "")
 }
 
 // String returns the violation for people.

@@ -16,19 +16,21 @@ const callPrefix = "call."
 
 // The kinds of entries that this package looks into: docs/state-format.md.
 const (
-	entryCreated  = "run.created"
-	entryProcess  = "plugin.started"
-	entryDecided  = "gate.decided"
-	entryStarted  = "step.started"
-	entryIntended = "effect.intended"
-	entryDone     = "effect.done"
+	entryCreated = "run.created"
+	entryProcess = "plugin.started"
+	entryDecided = "gate.decided"
+	entryStarted = "step.started"
+	// entryReplanned is a step that was planned when its turn came.
+	entryReplanned = "step.planned"
+	entryIntended  = "effect.intended"
+	entryDone      = "effect.done"
 )
 
 // progress says which entries bring a run further. Others, such as run.resumed, come again with each attempt.
 func progress(label string) bool {
 	kind, _, _ := strings.Cut(label, "(")
 	return slices.Contains([]string{
-		entryCreated, "run.planned", entryDecided, "step.planned", entryStarted, entryIntended, entryDone, "step.finished",
+		entryCreated, "run.planned", entryDecided, entryReplanned, entryStarted, entryIntended, entryDone, "step.finished",
 	}, kind)
 }
 

@@ -33,6 +33,7 @@ func varying() []struct {
 		{timePattern, "<time>"},
 		{addressPattern, "<address>"},
 		{hashPattern, "<hash>"},
+		{keyPattern, "<key>"},
 		{namePattern, "-<name>"},
 		{spanPattern, "<span>"},
 	}
@@ -43,6 +44,8 @@ var (
 	timePattern    = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`)
 	addressPattern = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b`)
 	hashPattern    = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	// keyPattern is a fingerprint or a key id.
+	keyPattern = regexp.MustCompile(`\b[0-9A-F]{2}(:[0-9A-F]{2}){15,31}\b`)
 	// namePattern is what generateName appends: k8s.io/apimachinery/pkg/util/rand.
 	namePattern = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 	spanPattern = regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)\b`)
@@ -99,17 +102,23 @@ func normal(v any) any {
 	return v
 }
 
-// runLines says how a run ended: its status, what each step gave and saw, and the effects.
-func runLines(r *engine.Run) []string {
+// runLines says how a run ended: its status, what each step came to, and the effects. What a step gave is compared if the step
+// changed something or was looked at after the last effect, which is what late names; what was read before that is a matter of the
+// instant, and only its verdicts are compared. rename gives the place's own things names that are the same in each place.
+func runLines(r *engine.Run, late map[string]bool, rename func(string) string) []string {
 	lines := []string{"run: " + string(r.Status)}
 	if r.Plan == nil {
 		return lines
 	}
 	for _, s := range r.Plan.Steps {
-		lines = append(lines, fmt.Sprintf("step %s: %s", s.ID, s.Status), fmt.Sprintf("step %s gave %s", s.ID, NormalJSON(s.Outputs)))
+		lines = append(lines, fmt.Sprintf("step %s: %s", s.ID, s.Status))
 		evidence := s.Evidence
-		if p := r.Steps[s.ID]; p != nil {
+		p := r.Steps[s.ID]
+		if p != nil {
 			evidence = slices.Concat(evidence, p.Evidence)
+		}
+		if p != nil || late[s.ID] {
+			lines = append(lines, fmt.Sprintf("step %s gave %s", s.ID, NormalJSON([]byte(rename(string(s.Outputs))))))
 		}
 		lines = append(lines, evidenceLines(s.ID, evidence)...)
 	}
@@ -124,6 +133,20 @@ func runLines(r *engine.Run) []string {
 	}
 	slices.Sort(lines)
 	return slices.Compact(lines)
+}
+
+// lateSteps returns the steps that were planned after the last effect was done.
+func lateSteps(all []fact) map[string]bool {
+	late := map[string]bool{}
+	for _, f := range all {
+		switch f.Kind {
+		case entryDone:
+			clear(late)
+		case entryReplanned:
+			late[f.Step] = true
+		}
+	}
+	return late
 }
 
 // evidenceLines says what was seen: which check came to which verdict about what.

@@ -340,7 +340,11 @@ func (t *trial) finish(ctx context.Context, run *engine.Run) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the end: %w", err)
 	}
-	out := &Outcome{Lines: slices.Concat(runLines(run), world), Writes: countWrites(writes)}
+	entries, err := t.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &Outcome{Lines: slices.Concat(runLines(run, lateSteps(facts(entries)), t.rename), world), Writes: countWrites(writes)}
 	if run.Status != engine.Done {
 		t.fail(SameEnd, fmt.Sprintf("the run is %s: %s", run.Status, run.Error))
 	}
@@ -353,6 +357,13 @@ func (t *trial) finish(ctx context.Context, run *engine.Run) (*Outcome, error) {
 		}
 	}
 	return out, nil
+}
+
+func (t *trial) rename(s string) string {
+	if r, ok := t.place.(Renamer); ok {
+		return r.Rename(s)
+	}
+	return s
 }
 
 // noneLeft waits a moment for the plugins that were started to be gone.

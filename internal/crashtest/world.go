@@ -37,6 +37,12 @@ type Meddler interface {
 	Meddle(ctx context.Context) (undo func(context.Context) error, err error)
 }
 
+// Renamer is a place that made things of its own, such as certificates, which no two places have alike.
+type Renamer interface {
+	// Rename puts names that are the same in each place for them. text is a JSON document or plain text.
+	Rename(text string) string
+}
+
 // Breaker is a place that can break a run's lock where the engine cannot.
 type Breaker interface {
 	Break(ctx context.Context, run string) error

@@ -53,12 +53,15 @@ type Place struct {
 	root  string
 	// names are the clusters of the audit logs that were ever seen, by file name.
 	names map[string]string
+	// known replaces the certificates that this laboratory made.
+	known *strings.Replacer
 }
 
 var (
 	_ crashtest.Place   = (*Place)(nil)
 	_ crashtest.Meddler = (*Place)(nil)
 	_ crashtest.Breaker = (*Place)(nil)
+	_ crashtest.Renamer = (*Place)(nil)
 )
 
 // facts is what lab.json says.
@@ -84,6 +87,11 @@ func (w World) Up(ctx context.Context) (crashtest.Place, error) {
 		return nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 	}
 	p.SSHPort = f.SSHPort
+	certificates, err := p.certificates()
+	if err != nil {
+		return nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	p.known = strings.NewReplacer(certificates...)
 	return p, nil
 }
 

@@ -2,10 +2,14 @@ package labworld
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -58,7 +62,7 @@ func (p *Place) End(ctx context.Context, r *engine.Run) ([]string, error) {
 		out = append(out, lines...)
 	}
 	for _, e := range r.Effects {
-		line, err := object(ctx, clients[e.Target.Cluster], e.Target)
+		line, err := p.object(ctx, clients[e.Target.Cluster], e.Target)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +91,7 @@ func pods(ctx context.Context, c dynamic.Interface, cluster string) ([]string, e
 }
 
 // object says how the target of an effect is now: all but what the API server keeps by itself.
-func object(ctx context.Context, c dynamic.Interface, t plugins.Target) (string, error) {
+func (p *Place) object(ctx context.Context, c dynamic.Interface, t plugins.Target) (string, error) {
 	old := t.UID
 	t.UID = ""
 	if c == nil {
@@ -112,7 +116,38 @@ func object(ctx context.Context, c dynamic.Interface, t plugins.Target) (string,
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", t, err)
 	}
-	return fmt.Sprintf("%s: %s, %s", t, incarnation, crashtest.NormalJSON(raw)), nil
+	return fmt.Sprintf("%s: %s, %s", t, incarnation, crashtest.NormalJSON([]byte(p.Rename(string(raw))))), nil
+}
+
+// certificates returns the laboratory's certificates as documents hold them, each with a name that is the same in each laboratory.
+func (p *Place) certificates() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(p.Dir, "ca", "*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, path := range files {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read a certificate of the laboratory: %w", err)
+		}
+		name := "<" + filepath.Base(path) + ">"
+		for _, text := range []string{string(raw), strings.TrimSpace(string(raw))} {
+			once := base64.StdEncoding.EncodeToString([]byte(text))
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				return nil, fmt.Errorf("encode a certificate: %w", err)
+			}
+			out = append(out, base64.StdEncoding.EncodeToString([]byte(once)), name, once, name, strings.Trim(string(quoted), `"`), name, text, name)
+		}
+	}
+	return out, nil
+}
+
+// Rename implements crashtest.Renamer.
+func (p *Place) Rename(text string) string {
+	text = strings.ReplaceAll(text, p.Dir, "<lab>")
+	return p.known.Replace(text)
 }
 
 const (
