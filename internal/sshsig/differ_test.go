@@ -3,6 +3,7 @@ package sshsig_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,14 @@ type verdict struct {
 }
 
 func verdicts() map[string]verdict {
-	alice, bob := []string{"alice"}, []string{"bob"}
+	all := verdictsOnLines()
+	maps.Copy(all, verdictsOnOptions())
+	maps.Copy(all, verdictsOnKeys())
+	return all
+}
+
+func verdictsOnLines() map[string]verdict {
+	alice := []string{"alice"}
 	return map[string]verdict{
 		"plain":                {reason: "one line, one name", file: "alice {alice}\n", want: alice},
 		"comment after":        {reason: "a comment follows the key", file: "alice {alice} alice at work\n", want: alice},
@@ -58,7 +66,12 @@ func verdicts() map[string]verdict {
 		"bad base64":           {reason: "a bad line", file: "bob {bob}\nalice ssh-ed25519 AAAA%%%%\n", err: sshsig.ErrNotListed},
 		"other type":           {reason: "a key that is not what the line says", file: "bob {bob}\nalice ssh-rsa {alice:blob}\n", err: sshsig.ErrNotListed},
 		"no key":               {reason: "a bad line", file: "bob {bob}\nalice namespaces=\"*\"\n", err: sshsig.ErrNotListed},
+	}
+}
 
+func verdictsOnOptions() map[string]verdict {
+	alice := []string{"alice"}
+	return map[string]verdict{
 		"namespace":              {reason: "the right one", file: "alice namespaces=\"approval@tkgfix.dev\" {alice}\n", want: alice},
 		"namespaces":             {reason: "one of them", file: "alice namespaces=\"git,approval@tkgfix.dev\" {alice}\n", want: alice},
 		"namespace pattern":      {reason: "patterns count", file: "alice namespaces=\"*@tkgfix.dev\" {alice}\n", want: alice},
@@ -96,7 +109,12 @@ func verdicts() map[string]verdict {
 		"before 1970":         {reason: "a bad line", file: "bob {bob}\nalice valid-before=\"19600101Z\" {alice}\n", err: sshsig.ErrNotListed},
 		"blanks for digits":   {reason: "strptime skips blanks", file: "bob {bob}\nalice valid-before=\"2027 1 1\" {alice}\n", want: alice, stricter: sshsig.ErrNotListed},
 		"invisible principal": {reason: "a name that looks like another's", file: "bob {bob}\nalice,a\u200blice {alice}\n", want: alice, stricter: sshsig.ErrNotListed},
+	}
+}
 
+func verdictsOnKeys() map[string]verdict {
+	alice, bob := []string{"alice"}, []string{"bob"}
+	return map[string]verdict{
 		"rsa":               {reason: "RSA with SHA-2", file: "alice {rsa}\n", signer: "rsa", want: alice},
 		"rsa 1024":          {reason: "too short", file: "bob {bob}\nalice {weak}\n", signer: "weak", want: alice, stricter: sshsig.ErrWeak},
 		"dsa":               {reason: "DSA is gone", file: "bob {bob}\nalice {dsa}\n", signer: "dsa", want: alice, stricter: sshsig.ErrWeak},

@@ -32,9 +32,9 @@ func TestVerifyRefuses(t *testing.T) {
 		says    string
 		hint    string
 	}{
-		"other message": {reason: "a rejection is no approval", armored: good, message: strings.Replace(string(m), "approve", "reject", 1), want: sshsig.ErrForged},
+		"other message": {reason: "a rejection is no approval", armored: good, message: strings.Replace(string(m), "approve", "reject", 1), want: sshsig.ErrForged, hint: "--print-statement"},
 		"line end":      {reason: "each byte counts", armored: good, message: string(m) + "\n", want: sshsig.ErrForged},
-		"namespace":     {reason: "a signature of a commit", armored: string(stockSign(t, k.file, "git", m)), want: sshsig.ErrNamespace, says: `"git", want "approval@tkgfix.dev"`},
+		"namespace":     {reason: "a signature of a commit", armored: string(stockSign(t, k.file, "git", m)), want: sshsig.ErrNamespace, says: `"git", want "approval@tkgfix.dev"`, hint: "-n approval@tkgfix.dev"},
 		"not listed": {reason: "the hint is the line to add, the error says what cannot be read", armored: string(stockSign(t, other.file, sshsig.Namespace, m)), want: sshsig.ErrNotListed,
 			says: "allowed:2: missing key", hint: other.public(t)},
 		"empty":         {reason: "nothing", want: sshsig.ErrMalformed, hint: "ssh-keygen -Y sign -n approval@tkgfix.dev"},

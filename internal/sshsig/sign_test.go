@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -73,20 +74,18 @@ func (k key) lock(t *testing.T, args ...string) {
 	must(t, out, err)
 }
 
-func TestSign(t *testing.T) {
-	t.Parallel()
-	socket := startAgent(t)
-	ca := newKey(t)
-	asked := func() ([]byte, error) { return []byte(passphrase), nil }
-	dir := func(k key) string { return filepath.Dir(k.file) }
-	cases := map[string]struct {
-		reason string
-		args   []string
-		// make prepares the key and returns where it is.
-		make func(t *testing.T, k key) sshsig.KeySource
-		err  string
-		hint string
-	}{
+// signing is a case of TestSign.
+type signing struct {
+	reason string
+	args   []string
+	// make prepares the key and returns where it is.
+	make func(t *testing.T, k key) sshsig.KeySource
+	err  string
+	hint string
+}
+
+func signings(socket string, ca key) map[string]signing {
+	return map[string]signing{
 		"private": {reason: "needs nothing else", make: func(_ *testing.T, k key) sshsig.KeySource { return sshsig.KeySource{File: k.file} }},
 		"private, dead agent": {reason: "the agent is not asked", make: func(_ *testing.T, k key) sshsig.KeySource {
 			return sshsig.KeySource{File: k.file, AgentSocket: filepath.Join(dir(k), "no")}
@@ -138,7 +137,11 @@ func TestSign(t *testing.T) {
 			k.lock(t)
 			return sshsig.KeySource{File: k.file + ".pub", AgentSocket: socket, Passphrase: asked}
 		}},
+	}
+}
 
+func signingsRefused(socket string, ca key) map[string]signing {
+	return map[string]signing{
 		"encrypted, no passphrase": {reason: "nobody to ask", make: func(t *testing.T, k key) sshsig.KeySource {
 			k.lock(t)
 			return sshsig.KeySource{File: k.file}
@@ -175,6 +178,17 @@ func TestSign(t *testing.T) {
 			return sshsig.KeySource{File: k.file + ".pub", AgentSocket: serve(t, liar{agent.NewKeyring(), k.public(t)})}
 		}, err: "does not match what is to be signed"},
 	}
+}
+
+func asked() ([]byte, error) { return []byte(passphrase), nil }
+
+func dir(k key) string { return filepath.Dir(k.file) }
+
+func TestSign(t *testing.T) {
+	t.Parallel()
+	socket, ca := startAgent(t), newKey(t)
+	cases := signings(socket, ca)
+	maps.Copy(cases, signingsRefused(socket, ca))
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -61,7 +61,7 @@ func (a *AllowedSigners) Verify(message, armored []byte, at time.Time) (Signer, 
 	key := sig.PublicKey
 	signer := Signer{Fingerprint: ssh.FingerprintSHA256(bareKey(key)), KeyType: key.Type()}
 	if err := check(sig, message); err != nil {
-		return Signer{}, fmt.Errorf("signature by %s key %s: %w", signer.KeyType, signer.Fingerprint, err)
+		return Signer{}, advise(fmt.Errorf("signature by %s key %s: %w", signer.KeyType, signer.Fingerprint, err))
 	}
 	if signer.Principals, err = a.names(key, at); err != nil {
 		return Signer{}, a.refusal(key, signer, err)
@@ -93,6 +93,19 @@ func check(sig *hiddeco.Signature, message []byte) error {
 		return fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	return nil
+}
+
+// advise gives what check found a hint.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, ErrNamespace):
+		return plugins.Hint(err, "sign with ssh-keygen -Y sign -n %s -f KEY FILE", Namespace)
+	case errors.Is(err, ErrForged):
+		return plugins.Hint(err, "sign what the same command prints with --print-statement, with the same reason, to the byte")
+	case errors.Is(err, ErrWeak):
+		return plugins.Hint(err, "sign with another key; ssh-keygen -t ed25519 makes one")
+	}
+	return err
 }
 
 // parseSignature reads the armor as strictly as ssh-keygen does (sshsig.c, sshsig_dearmor), and what is in it.
@@ -154,7 +167,7 @@ func (a *AllowedSigners) names(key ssh.PublicKey, at time.Time) ([]string, error
 func (a *AllowedSigners) refusal(key ssh.PublicKey, s Signer, err error) error {
 	err = fmt.Errorf("signature by %s key %s: %w", s.KeyType, s.Fingerprint, err)
 	if len(a.problems) > 0 {
-		err = fmt.Errorf("%w (%d lines cannot be read, the first is %w)", err, len(a.problems), a.problems[0])
+		err = fmt.Errorf("%w (lines that cannot be read: %d, first %w)", err, len(a.problems), a.problems[0])
 	}
 	if cert, ok := key.(*ssh.Certificate); ok {
 		return plugins.Hint(err, `a certificate counts by its authority: NAME cert-authority,namespaces="%s" %s`, Namespace, keyText(cert.SignatureKey))
