@@ -121,7 +121,7 @@ func (g Gate) Check(d Decision, earlier []Decision, now time.Time) error {
 		return fmt.Errorf("gate %s: %w", g.Name, err)
 	}
 	for _, e := range earlier {
-		if e.Digest == g.Digest && e.Approved && e.By.Name == d.By.Name {
+		if e.Digest == g.Digest && e.Approved && oneVoice(e.By, d.By) {
 			return fmt.Errorf("gate %s: %s %w, and %d different people are required", g.Name, d.By.Name, ErrTwice, g.required())
 		}
 	}
@@ -150,6 +150,9 @@ func samePerson(a, b Identity) bool {
 	}
 	return user(a) == user(b)
 }
+
+// oneVoice says whether two approvals count as one: the same name, or the same key under two names.
+func oneVoice(a, b Identity) bool { return a.Name == b.Name || a.Key != "" && a.Key == b.Key }
 
 func (g Gate) required() int { return max(g.Policy.Required, 1) }
 
@@ -181,7 +184,7 @@ func (g Gate) tally(decisions []Decision) Outcome {
 			}
 			return Outcome{Verdict: Rejected, Rejection: d, Why: why}
 		}
-		if g.allows(*d) == nil && !slices.ContainsFunc(out.By, func(b Identity) bool { return b.Name == d.By.Name }) {
+		if g.allows(*d) == nil && !slices.ContainsFunc(out.By, func(b Identity) bool { return oneVoice(b, d.By) }) {
 			out.By = append(out.By, d.By)
 		}
 	}

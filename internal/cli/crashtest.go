@@ -123,7 +123,7 @@ func (a *app) runCrashtest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.readWorkflow(args[0], newCatalog())
+	w, err := a.readWorkflow(args[0], a.newCatalog(c), "")
 	if err != nil {
 		return err
 	}

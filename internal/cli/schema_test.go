@@ -20,7 +20,9 @@ var updateReference = flag.Bool("update", false, "write docs/workflow-reference.
 
 // onlyShipped is a catalog without plugins of third parties.
 func onlyShipped() *catalog {
-	return &catalog{shelf: func() (*plugindir.Shelf, error) { return plugindir.Open(nil, "/nowhere/"+plugindir.LockFile, shippedNames()) }}
+	return &catalog{shelf: func() (*plugindir.Shelf, error) {
+		return plugindir.Open(nil, "/nowhere/"+plugindir.LockFile, shippedNames())
+	}}
 }
 
 // TestReference holds docs/workflow-reference.md to the code that it is made of.

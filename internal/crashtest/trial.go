@@ -113,9 +113,9 @@ func (t *trial) further(ctx context.Context, run *engine.Run) error {
 	switch {
 	case run == nil:
 		j.Act = actCreate
-	case run.Status == engine.Waiting && len(run.PendingGates()) > 0:
+	case run.Status == engine.Waiting && len(run.PendingGates(t.Now())) > 0:
 		j.Act = actDecide
-		j.Decision = t.decide(run.PendingGates()[0])
+		j.Decision = t.decide(run.PendingGates(t.Now())[0])
 	case run.Status == engine.Waiting && t.director.meddles() && t.meddling.stage == 0:
 		return t.meddle(ctx)
 	}

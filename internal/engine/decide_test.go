@@ -55,6 +55,7 @@ func TestPolicy(t *testing.T) {
 		"Signed":          {"a signature is", "approvers: [bob@corp, cyd@corp]", true, []approval.Decision{signed("bob@corp")}, []error{nil}, true},
 		"Forged":          {"one that does not verify is not", "approvers: [bob@corp, cyd@corp]", true, []approval.Decision{signed("nobody")}, []error{errForged}, false},
 		"Stranger":        {"a signer who is no approver is not", "approvers: [bob@corp, cyd@corp]", true, []approval.Decision{signed("dan@corp")}, []error{approval.ErrApprover}, false},
+		"OneKeyTwoNames":  {"one key is one person", "approvers: [bob@corp, cyd@corp]\n        required: 2", true, []approval.Decision{signed("bob@corp"), signed("cyd@corp as bob@corp")}, []error{nil, approval.ErrTwice}, false},
 		"OwnSignature":    {"the requester's own key is the requester's", "approvers: [ann@corp, cyd@corp]", true, []approval.Decision{signed("ann@corp")}, []error{approval.ErrRequester}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +91,11 @@ func signer(_, _ string, d approval.Decision) (approval.Identity, error) {
 	if !ok || name == "nobody" {
 		return approval.Identity{}, errForged
 	}
-	return approval.Identity{Name: name, Verified: true, Key: "SHA256:" + name}, nil
+	name, key, ok := strings.Cut(name, " as ")
+	if !ok {
+		key = name
+	}
+	return approval.Identity{Name: name, Verified: true, Key: "SHA256:" + key}, nil
 }
 
 // TestSignatureIsVerifiedAgain gives a signed approval and then takes the signer off the list, without the file's digest telling: what the
@@ -106,7 +111,9 @@ func TestSignatureIsVerifiedAgain(t *testing.T) {
 	if _, err := e.Decide(t.Context(), "r", d); err != nil {
 		t.Fatal(err)
 	}
-	e.Signer = func(string, string, approval.Decision) (approval.Identity, error) { return approval.Identity{}, errForged }
+	e.Signer = func(string, string, approval.Decision) (approval.Identity, error) {
+		return approval.Identity{}, errForged
+	}
 	if run(t, e, engine.Waiting); g.times()[0] != 0 {
 		t.Error("acted on a signature that does not verify")
 	}
