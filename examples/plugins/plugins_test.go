@@ -24,13 +24,37 @@ type bench struct {
 	env         []string
 }
 
-// newBench builds tkgfix and makes the folders in which it will work.
+// builtEnv names the tkgfix that TestMain has built.
+const builtEnv = "TKGFIX_UNDER_TEST"
+
+// TestMain builds tkgfix once.
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "tkgfix-examples")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		binary := filepath.Join(dir, "tkgfix")
+		if out, err := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/tkgfix").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build tkgfix: %v\n%s", err, out)
+			return 1
+		}
+		if err := os.Setenv(builtEnv, binary); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// newBench makes the folders in which a user will work.
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	b := &bench{tkgfix: filepath.Join(dir, "bin", "tkgfix"), dir: filepath.Join(dir, "here")}
+	b := &bench{tkgfix: os.Getenv(builtEnv), dir: filepath.Join(dir, "here")}
 	b.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	goIn(t, "../..", "build", "-trimpath", "-o", b.tkgfix, "./cmd/tkgfix")
 	if err := os.MkdirAll(b.plugin(""), 0o700); err != nil {
 		t.Fatal(err)
 	}
