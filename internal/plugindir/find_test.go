@@ -84,6 +84,53 @@ func TestFindTakesTheFirst(t *testing.T) {
 	}
 }
 
+// executable makes a plugin of that file name and mode.
+func executable(file string, mode os.FileMode) func(*testing.T, string) string {
+	return func(t *testing.T, dir string) string {
+		t.Helper()
+		return put(t, filepath.Join(dir, file), mode)
+	}
+}
+
+func inOpenFolder(t *testing.T, dir string) string {
+	t.Helper()
+	path := put(t, filepath.Join(dir, "tkgfix-plugin-x"), 0o755)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func linkIntoOpenFolder(t *testing.T, dir string) string {
+	t.Helper()
+	path := put(t, filepath.Join(dir, "open", "x"), 0o755)
+	if err := os.Chmod(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, filepath.Join(dir, "tkgfix-plugin-x")); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func asFolder(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "tkgfix-plugin-x")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func danglingLink(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "tkgfix-plugin-x")
+	if err := os.Symlink("none", path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestFindRefuses(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -95,95 +142,48 @@ func TestFindRefuses(t *testing.T) {
 	}{
 		"GroupWrites": {
 			reason: "who may write to it may replace it",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				return put(t, filepath.Join(dir, "tkgfix-plugin-x"), 0o770)
-			},
-			want: "plugin x: its group may write to PATH", hint: "chmod g-w PATH",
+			make:   executable("tkgfix-plugin-x", 0o770),
+			want:   "plugin x: its group may write to PATH", hint: "chmod g-w PATH",
 		},
 		"OthersWrite": {
 			reason: "others even more",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				return put(t, filepath.Join(dir, "tkgfix-plugin-x"), 0o707)
-			},
-			want: "plugin x: others may write to PATH", hint: "chmod o-w PATH",
+			make:   executable("tkgfix-plugin-x", 0o707),
+			want:   "plugin x: others may write to PATH", hint: "chmod o-w PATH",
 		},
 		"FolderWrites": {
 			reason: "who may write to the folder may put another file there",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				path := put(t, filepath.Join(dir, "tkgfix-plugin-x"), 0o755)
-				if err := os.Chmod(dir, 0o777); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			},
-			want: "plugin x: its group and others may write to DIR", hint: "chmod go-w DIR",
+			make:   inOpenFolder,
+			want:   "plugin x: its group and others may write to DIR", hint: "chmod go-w DIR",
 		},
 		"LinkedFolderWrites": {
 			reason: "the folder where a link leads counts as well",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				open := filepath.Join(dir, "open")
-				path := put(t, filepath.Join(open, "x"), 0o755)
-				if err := os.Chmod(open, 0o777); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Symlink(path, filepath.Join(dir, "tkgfix-plugin-x")); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			},
-			want: "plugin x: its group and others may write to DIR/open", hint: "chmod go-w DIR/open",
+			make:   linkIntoOpenFolder,
+			want:   "plugin x: its group and others may write to DIR/open", hint: "chmod go-w DIR/open",
 		},
 		"NotExecutable": {
 			reason: "what cannot be started is told before it is tried",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				return put(t, filepath.Join(dir, "tkgfix-plugin-x"), 0o644)
-			},
-			want: "plugin x: PATH is not executable", hint: "chmod u+x PATH",
+			make:   executable("tkgfix-plugin-x", 0o644),
+			want:   "plugin x: PATH is not executable", hint: "chmod u+x PATH",
 		},
 		"Folder": {
 			reason: "a folder is no plugin",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				path := filepath.Join(dir, "tkgfix-plugin-x")
-				if err := os.Mkdir(path, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			},
-			want: "plugin x: PATH is not a regular file",
+			make:   asFolder,
+			want:   "plugin x: PATH is not a regular file",
 		},
 		"Dangling": {
 			reason: "a link that leads nowhere is told",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				path := filepath.Join(dir, "tkgfix-plugin-x")
-				if err := os.Symlink("none", path); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			},
-			want: "plugin x: lstat DIR/none: no such file or directory",
+			make:   danglingLink,
+			want:   "plugin x: lstat DIR/none: no such file or directory",
 		},
 		"Shipped": {
 			reason: "nobody may pass for a shipped step",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				return put(t, filepath.Join(dir, "tkgfix-plugin-probe"), 0o755)
-			},
-			want: "plugin probe: PATH takes the name of a step that tkgfix ships", hint: "rm PATH",
+			make:   executable("tkgfix-plugin-probe", 0o755),
+			want:   "plugin probe: PATH takes the name of a step that tkgfix ships", hint: "rm PATH",
 		},
 		"Name": {
 			reason: "a name that no workflow could use is told",
-			make: func(t *testing.T, dir string) string {
-				t.Helper()
-				return put(t, filepath.Join(dir, "tkgfix-plugin-X y"), 0o755)
-			},
-			want: `"tkgfix-plugin-X y" is no name of a plugin: a step's name is in kebab-case, 64 characters at most`, hint: "rename it",
+			make:   executable("tkgfix-plugin-X y", 0o755),
+			want:   `"tkgfix-plugin-X y" is no name of a plugin: a step's name is in kebab-case, 64 characters at most`, hint: "rename it",
 		},
 	}
 	for name, tc := range cases {
