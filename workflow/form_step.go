@@ -80,7 +80,7 @@ func strategyForm() form {
 	return form{
 		name: "strategy", path: "spec.steps[].strategy", doc: "How a step with forEach goes through its items.",
 		keys: []key{
-			{name: "maxParallel", kind: "whole number", fallback: "left to tkgfix", doc: fmt.Sprintf("How many items are under way at once, 1 to %d.", maxParallel), schema: wholeFrom(1, maxParallel)},
+			{name: "maxParallel", kind: "whole number", fallback: "8 for a step that reads or announces, else 1", doc: fmt.Sprintf("How many items are under way at once, 1 to %d.", maxParallel), schema: wholeFrom(1, maxParallel)},
 			{name: "canary", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items must succeed before the others begin, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
 			{name: "maxFailures", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items may fail before no further one begins, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
 		},

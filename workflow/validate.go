@@ -23,6 +23,8 @@ type StepInfo struct {
 	Input, Output json.RawMessage
 	// Connections names the connections that the step needs: supervisor, nodes.
 	Connections []string
+	// Problem, if it is not empty, says why there is such a step and it cannot be used: all else is empty then.
+	Problem string
 }
 
 // validator holds a workflow against the steps that exist.
@@ -87,6 +89,10 @@ func (v *validator) lookUp(s *Step, schemas Schemas) {
 	if !ok {
 		names := slices.Sorted(slices.Values(schemas.Names()))
 		v.add(s.usesSpan, kindStep, "there is no step %q%s", s.Uses, expected(s.Uses, "steps", names))
+		return
+	}
+	if info.Problem != "" {
+		v.add(s.usesSpan, kindStep, "step %s cannot be used: %s", s.Uses, info.Problem)
 		return
 	}
 	v.known[s.ID] = info

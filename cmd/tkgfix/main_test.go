@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tkgfix/tkgfix/internal/cli"
+	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/state"
 	"github.com/tkgfix/tkgfix/internal/state/file"
 )
@@ -48,7 +49,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"setrun": setRun, "holdlock": holdLock, "blackhole": blackhole,
+			"setrun": setRun, "setgate": setGate, "holdlock": holdLock, "blackhole": blackhole,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -63,6 +64,21 @@ func setRun(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Fatalf("there is no run")
 	}
 	ts.Setenv("RUN", runs[len(runs)-1])
+}
+
+// setGate sets $GATE and $DIGEST to the first gate of $RUN that waits.
+func setGate(ts *testscript.TestScript, _ bool, _ []string) {
+	id := ts.Getenv("RUN")
+	entries, err := file.New(ts.Getenv("TKGFIX_STATE")).Read(context.Background(), id, 1)
+	ts.Check(err)
+	run, err := engine.Replay(id, entries)
+	ts.Check(err)
+	gates := run.PendingGates(time.Now())
+	if len(gates) == 0 {
+		ts.Fatalf("no gate of run %s waits; it is %s: %s", id, run.Status, run.Error)
+	}
+	ts.Setenv("GATE", gates[0].Step)
+	ts.Setenv("DIGEST", gates[0].Digest)
 }
 
 // holdLock takes $RUN for another until the script ends.

@@ -120,13 +120,16 @@ func (k *catalog) Step(uses string) (workflow.StepInfo, bool) {
 	} else if p, err := k.foreign(uses); err == nil {
 		d = p.Description
 	} else {
+		if errors.Is(err, errNoStep) {
+			return workflow.StepInfo{}, false
+		}
 		k.tell(uses, err)
-		return workflow.StepInfo{}, false
+		return workflow.StepInfo{Problem: err.Error()}, true
 	}
 	return workflow.StepInfo{Effect: string(d.Effect), Input: d.Input, Output: d.Output, Connections: d.Connections}, true
 }
 
-// tell says once why a step cannot be used.
+// tell says once why a step cannot be used, with the next command, for which a diagnostic has no place.
 func (k *catalog) tell(uses string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
