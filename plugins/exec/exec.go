@@ -158,10 +158,8 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err != nil {
 		return none, fmt.Errorf("read the journal of %s: %w", effectKey, err)
 	}
-	if state == plugins.EffectNone {
-		if err := holds(change, ok); err != nil {
-			return none, err
-		}
+	if err := holds(change, ok, checkedAt(state)...); err != nil {
+		return none, err
 	}
 	var ran *result
 	observe := func(ctx context.Context) (sdk.Observation, error) {
@@ -170,7 +168,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	}
 	act := func(ctx context.Context) error {
 		// Looked at again: between two attempts there may be days.
-		if err := holds(change, ok); err != nil {
+		if err := holds(change, ok, fieldCommand); err != nil {
 			return err
 		}
 		_ = host.Progress(ctx, "running "+r.name())
@@ -182,6 +180,19 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 		return none, err
 	}
 	return applied(r, change.Target, ran)
+}
+
+// checkedAt says which programs must still be the approved ones when an Apply begins. Whoever comes back after a crash may find that the
+// command has done its work and is gone; what observe says of that counts only if it is the approved observe.
+func checkedAt(state plugins.EffectState) []string {
+	switch state {
+	case plugins.EffectNone:
+		return []string{fieldCommand, fieldObserve}
+	case plugins.EffectDone:
+		return nil
+	default:
+		return []string{fieldObserve}
+	}
 }
 
 // applied is the answer of an Apply; ran is nil when this process did not run the command.

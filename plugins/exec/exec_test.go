@@ -300,8 +300,21 @@ func TestApply(t *testing.T) {
 		},
 		"OtherObserve": {
 			reason: "and that observe", before: plugins.EffectIntended,
-			mess: func(t *testing.T, a acts) { write(t, a.in["observe"].([]string)[0], "#!/bin/sh\nexit 1") },
+			mess: func(t *testing.T, a acts) { write(t, a.in["observe"].([]string)[0], "#!/bin/sh\nexit 0") },
 			want: want{State: plugins.EffectIntended, Kind: plugins.KindConflict},
+		},
+		"OtherProgramAfterCrash": {
+			reason: "nor is another program run after a crash", before: plugins.EffectIntended,
+			mess: func(t *testing.T, a acts) { write(t, a.in["command"].([]string)[0], "#!/bin/sh\necho evil") },
+			want: want{State: plugins.EffectIntended, Kind: plugins.KindConflict},
+		},
+		"GoneAfterDone": {
+			reason: "what has happened needs no program", before: plugins.EffectIntended,
+			mess: func(t *testing.T, a acts) {
+				write(t, a.marks, "acted")
+				write(t, a.in["command"].([]string)[0], "gone")
+			},
+			want: want{Acts: 1, State: plugins.EffectDone},
 		},
 	}
 	for name, tc := range cases {

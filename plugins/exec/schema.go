@@ -26,7 +26,7 @@ const inputSchema = `{
     "pass": {
       "type": "array",
       "items": {"type": "string"},
-      "description": "names of variables of tkgfix's own environment to pass on. Their values are never shown or journalled, and are redacted from output. A step sees PATH, HOME, TMPDIR, LANG (always passed on), SSL_CERT_FILE, SSL_CERT_DIR and HTTP_PROXY, HTTPS_PROXY, NO_PROXY only; keep other secrets in a file that the command reads"
+      "description": "names of variables of tkgfix's own environment to pass on. Their values are never shown or journalled, and are redacted from output. A step sees PATH, HOME, TMPDIR, LANG (always passed on), SSL_CERT_FILE, SSL_CERT_DIR and HTTP_PROXY, HTTPS_PROXY, NO_PROXY (in lower case, too) only; keep other secrets in a file that the command reads"
     },
     "dir": {"type": "string", "default": "", "description": "working folder of command and observe; the folder in which tkgfix was started if empty, and relative to that"},
     "accept": {

@@ -197,7 +197,7 @@ func changeOf(ok approved, in input, effect plugins.Effect) (plugins.PlannedChan
 		c.Action = plugins.Delete
 	}
 	if c.Reason == "" {
-		c.Reason = "the workflow asks for it, and observe says that it has not happened"
+		c.Reason = "the workflow asks for it"
 	}
 	if c.Undo == "" && len(c.Lost) == 0 {
 		c.Undo = "the workflow does not say how"
@@ -237,9 +237,9 @@ func approvedOf(changes []plugins.PlannedChange) (plugins.PlannedChange, approve
 }
 
 // holds compares the programs with those that were approved.
-func holds(c plugins.PlannedChange, ok approved) error {
+func holds(c plugins.PlannedChange, ok approved, fields ...string) error {
 	paths := map[string]string{fieldCommand: ok.Program, fieldObserve: ok.ObserveWith}
-	for _, field := range []string{fieldCommand, fieldObserve} {
+	for _, field := range fields {
 		i := slices.IndexFunc(c.Preconditions, func(p plugins.Precondition) bool { return p.Field == field })
 		if i < 0 {
 			return fmt.Errorf("the approved change does not say %s", field)

@@ -82,13 +82,22 @@ func (s step) sender(in input, to endpoint) (sender, error) {
 	out.client = &http.Client{
 		CheckRedirect: sameHost,
 		Transport: &http.Transport{
-			Proxy: s.proxy, DialContext: dialer(to).DialContext, ForceAttemptHTTP2: true,
+			Proxy: s.proxyOf, DialContext: dialer(to).DialContext, ForceAttemptHTTP2: true,
 			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    dialTime,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
 	}
 	return out, nil
+}
+
+// proxyOf finds the proxy. That of the environment may be no URL: what is said of that would hold parts of its password.
+func (s step) proxyOf(req *http.Request) (*url.URL, error) {
+	u, err := s.proxy(req)
+	if err != nil {
+		return nil, errors.New("HTTPS_PROXY in the environment is no URL")
+	}
+	return u, nil
 }
 
 // hidden lists what no word of the step may hold: the URL and its parts but the host, the values of headers, the proxies' passwords.
@@ -109,6 +118,10 @@ func (s step) hidden(to endpoint, further http.Header) []string {
 	}
 	for _, values := range u.Query() {
 		add(values...)
+	}
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		_, value, _ := strings.Cut(pair, "=")
+		add(value)
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()

@@ -20,7 +20,7 @@ import (
 func TestNoSecretIsSeen(t *testing.T) {
 	t.Parallel()
 	const token, proxyPassword = "t0kenOfHeader", "pa55ofProxy"
-	forbidden := []string{pathSecret, pathSecret[:7], querySecret, password, token, proxyPassword}
+	forbidden := []string{"zz@", `"%zz`, pathSecret, pathSecret[:7], querySecret, password, token, proxyPassword}
 	echo := func(code int, before string) func(http.ResponseWriter, *http.Request, int) {
 		return func(w http.ResponseWriter, r *http.Request, _ int) {
 			user, pass, _ := r.BasicAuth()
@@ -57,7 +57,7 @@ func TestNoSecretIsSeen(t *testing.T) {
 		"NoTrust":  {reason: "TLS that fails", extra: m{"ca": ""}, want: "unknown authority"},
 		"Hangs up": {reason: "a connection that breaks", reply: func(http.ResponseWriter, *http.Request, int) { panic(http.ErrAbortHandler) }, want: "EOF"},
 		"Proxy":    {reason: "a proxy that is not there", proxy: "http://me:" + proxyPassword + "@127.0.0.1:1", want: "proxyconnect"},
-		"BadProxy": {reason: "a proxy that is no URL", proxy: "http://me:" + proxyPassword + "@127.0.0.1:x", want: "invalid"},
+		"BadProxy": {reason: "a proxy that is no URL", proxy: "http://me:" + proxyPassword + "%zz@127.0.0.1:x", want: "is no URL"},
 		"Required": {reason: "an error instead of evidence", reply: echo(401, ""), extra: m{"required": true}, want: "401 Unauthorized"},
 		"Taken":    {reason: "a receiver that takes it", want: "delivered: 204 No Content"},
 	}
