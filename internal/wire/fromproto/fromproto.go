@@ -2,6 +2,7 @@ package fromproto
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/wire/proto"
 	"github.com/tkgfix/tkgfix/plugins"
@@ -39,7 +40,7 @@ func PlanResponse(m *proto.PlanResponse) (plugins.PlanResponse, error) {
 	var errs errorList
 	r := plugins.PlanResponse{
 		Outputs:  document(&errs, "outputs", m.GetOutputs(), MaxMessage),
-		Changes:  each(&errs, "change", m.GetChanges(), PlannedChange),
+		Changes:  changes(&errs, m.GetChanges()),
 		Blocks:   each(&errs, "block", m.GetBlocks(), block),
 		Evidence: each(&errs, "evidence", m.GetEvidence(), Evidence),
 		Summary:  m.GetSummary(),
@@ -57,7 +58,7 @@ func ApplyRequest(m *proto.ApplyRequest) (plugins.ApplyRequest, error) {
 		Effect:      take(&errs, "effect", m.GetEffect(), RequestEffect),
 		Input:       document(&errs, "input", m.GetInput(), MaxMessage),
 		Connections: take(&errs, "connections", m.GetConnections(), Connections),
-		Changes:     each(&errs, "change", m.GetChanges(), PlannedChange),
+		Changes:     changes(&errs, m.GetChanges()),
 	}
 	return orZero(r, errs)
 }
@@ -92,6 +93,20 @@ func Connections(m *proto.Connections) (plugins.Connections, error) {
 		}
 	}
 	return c, nil
+}
+
+// changes translates the acts of a plan. An empty item is two bytes in a message and a hundred in memory: so all lists of all changes together
+// are bounded before any is made.
+func changes(l *errorList, in []*proto.PlannedChange) []plugins.PlannedChange {
+	n := 0
+	for _, m := range in {
+		n += len(m.GetPreconditions()) + len(m.GetLost()) + len(m.GetImpact())
+	}
+	if n > maxItems {
+		l.add(fmt.Errorf("changes: %d preconditions and lines, %d at most", n, maxItems))
+		return nil
+	}
+	return each(l, "change", in, PlannedChange)
 }
 
 // PlannedChange translates one act of a plan.

@@ -79,6 +79,14 @@ func TestRefuses(t *testing.T) {
 				return out
 			}()}), want: "evidence: 20001 of them, 20000 at most",
 		},
+		"ManyWithin": {
+			reason: "few changes with many lines each",
+			err: plan(&proto.PlanResponse{Changes: []*proto.PlannedChange{
+				{Action: proto.Action_ACTION_CREATE, Preconditions: make([]*proto.Precondition, 7_000)},
+				{Action: proto.Action_ACTION_CREATE, Lost: make([]string, 7_000)},
+				{Action: proto.Action_ACTION_CREATE, Impact: make([]string, 6_001)},
+			}}), want: "changes: 20001 preconditions and lines, 20000 at most",
+		},
 		"Port": {
 			reason: "a port that is none",
 			err:    request(&proto.ApplyRequest{Connections: &proto.Connections{Nodes: &proto.Nodes{Port: -1}}}),
