@@ -61,7 +61,7 @@ func newReceiver(t *testing.T, reply func(w http.ResponseWriter, r *http.Request
 		r.mu.Lock()
 		r.told = append(r.told, told{
 			Path: req.URL.Path, Query: req.URL.RawQuery, ContentType: req.Header.Get("Content-Type"),
-			Authorization: req.Header.Get("Authorization"), Body: body, Request: req,
+			Authorization: req.Header.Get("Authorization"), Body: body, Request: req.Clone(context.Background()),
 		})
 		n := len(r.told)
 		r.mu.Unlock()
