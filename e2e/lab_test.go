@@ -32,6 +32,8 @@ type laboratory struct {
 	dir   string
 	state string
 	ssh   string
+	// said is all that tkgfix printed.
+	said strings.Builder
 }
 
 // up starts a laboratory that ends with the test.
@@ -77,7 +79,9 @@ const documentedFix = "../examples/workflows/documented-fix.yaml"
 // tkgfix runs tkgfix with a kubeconfig.
 func (l *laboratory) tkgfix(t *testing.T, kubeconfig string, args ...string) result {
 	t.Helper()
-	return command(t, []string{"KUBECONFIG=" + kubeconfig, "TKGFIX_STATE=" + l.state}, filepath.Join(bin, "tkgfix"), args...)
+	r := command(t, []string{"KUBECONFIG=" + kubeconfig, "TKGFIX_STATE=" + l.state}, filepath.Join(bin, "tkgfix"), args...)
+	l.said.WriteString(r.stdout + r.stderr)
+	return r
 }
 
 // client returns an administrator's client of the Supervisor.

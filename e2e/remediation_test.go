@@ -164,7 +164,7 @@ func noSecretIsWritten(t *testing.T, lab *laboratory, id string) {
 	if !found {
 		t.Fatal("the platform kubeconfig holds no token")
 	}
-	planted = append(planted, strings.TrimSpace(strings.Split(token, "\n")[0]))
+	planted = append(planted, strings.TrimSpace(strings.Split(token, "\n")[0]), proxyPassword)
 	var written strings.Builder
 	err = filepath.WalkDir(lab.state, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -177,7 +177,9 @@ func noSecretIsWritten(t *testing.T, lab *laboratory, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	written.WriteString(lab.tkgfix(t, "/nonexistent", "report", id).stdout)
+	lab.tkgfix(t, "/nonexistent", "report", id)
+	lab.tkgfix(t, "/nonexistent", "runs", "show", id, "--output", "json")
+	written.WriteString(lab.said.String())
 	for i, secret := range planted {
 		if len(secret) < 8 {
 			t.Fatalf("planted secret %d is too short to look for", i)

@@ -138,9 +138,13 @@ func TestDiff(t *testing.T) {
 		"KeyOrder": {edit(func(c *plugins.PlannedChange) { c.Before = json.RawMessage(`{"b":[1,2],"a":1}`) }), nil},
 		"Field":    {edit(func(c *plugins.PlannedChange) { c.Preconditions[0].Value = "4" }), []string{"K ns/n metadata.generation moved from 3 to 4"}},
 		"UID":      {edit(func(c *plugins.PlannedChange) { c.Target.UID = "u2" }), []string{"delete K ns/n (uid u1) became delete K ns/n (uid u2)"}},
-		"Content":  {edit(func(c *plugins.PlannedChange) { c.Lost = nil }), []string{"delete K ns/n: the content of the change is another"}},
-		"Gone":     {nil, []string{"no longer planned: delete K ns/n"}},
-		"More":     {append(sample().Steps[0].Changes, base[0]), []string{"newly planned: delete K ns/n"}},
+		"Lost":     {edit(func(c *plugins.PlannedChange) { c.Lost = nil }), []string{`delete K ns/n: lost moved from ["a volume"] to []`}},
+		"Before": {edit(func(c *plugins.PlannedChange) { c.Before = json.RawMessage(`{"a":2,"b":[1,3],"c":{"d":"x"}}`) }), []string{
+			"delete K ns/n: before a moved from 1 to 2", "delete K ns/n: before b[1] moved from 2 to 3", `delete K ns/n: before c moved from nothing to {"d":"x"}`,
+		}},
+		"Fact": {edit(func(c *plugins.PlannedChange) { c.Preconditions = nil }), []string{"K ns/n metadata.generation moved from 3 to nothing"}},
+		"Gone": {nil, []string{"no longer planned: delete K ns/n"}},
+		"More": {append(sample().Steps[0].Changes, base[0]), []string{"newly planned: delete K ns/n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
