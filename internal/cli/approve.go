@@ -1,15 +1,19 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
+	"github.com/sethvargo/go-retry"
 	"github.com/urfave/cli/v2"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/sshsig"
+	"github.com/tkgfix/tkgfix/internal/state"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -73,7 +77,11 @@ func (a *app) decision(verb string, approved bool, description string) *cli.Comm
 
 // decide hands a decision to the run and says what it came to.
 func (a *app) decide(c *cli.Context, e *engine.Engine, id string, d approval.Decision) error {
-	r, err := e.Decide(c.Context, id, d)
+	var r *engine.Run
+	err := patiently(c.Context, func(ctx context.Context) (err error) {
+		r, err = e.Decide(ctx, id, d)
+		return err
+	})
 	if err != nil {
 		return explain(c, err)
 	}
@@ -91,6 +99,24 @@ func (a *app) decide(c *cli.Context, e *engine.Engine, id string, d approval.Dec
 	a.ui.Say("then: %s", next(c, "resume %s", r.ID))
 	return nil
 }
+
+// patiently tries again for a few seconds while another holds the run: one that only looks whether it may go on lets it go.
+func patiently(ctx context.Context, f func(context.Context) error) error {
+	backoff := retry.WithMaxDuration(lockPatience, retry.NewConstant(lockPoll))
+	return retry.Do(ctx, backoff, func(ctx context.Context) error {
+		err := f(ctx)
+		if _, locked := errors.AsType[*state.LockedError](err); locked {
+			return retry.RetryableError(err)
+		}
+		return err
+	})
+}
+
+// The patience with a run that another holds.
+const (
+	lockPatience = 5 * time.Second
+	lockPoll     = 100 * time.Millisecond
+)
 
 // statement returns what is signed for a decision.
 func statement(run string, d approval.Decision) ([]byte, error) {

@@ -141,7 +141,9 @@ the changes shown there are approved, and can be killed at any instant and resum
 		ErrWriter:              stdio.Err,
 		ExitErrHandler:         func(*cli.Context, error) {},
 		UseShortOptionHandling: true,
-		OnUsageError:           usage,
+		// A comma belongs to an input's value.
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              usage,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Usage: "keep runs in `DIR`", EnvVars: []string{"TKGFIX_STATE"}, DefaultText: "$XDG_STATE_HOME/tkgfix"},
 			lockfileFlag(),

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/tkgfix/tkgfix/internal/engine"
@@ -25,7 +27,11 @@ EXIT STATUS: 0 written down, 1 refused, 5 locked by another.`,
 			if err != nil {
 				return err
 			}
-			r, err := e.Resolve(c.Context, args[0], args[1], engine.Outcome(args[2]), c.String("reason"))
+			var r *engine.Run
+			err = patiently(c.Context, func(ctx context.Context) (err error) {
+				r, err = e.Resolve(ctx, args[0], args[1], engine.Outcome(args[2]), c.String("reason"))
+				return err
+			})
 			if err != nil {
 				return explain(c, err)
 			}

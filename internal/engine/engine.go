@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
@@ -143,7 +144,8 @@ func (e *Engine) Run(ctx context.Context, id string) (*Run, error) {
 }
 
 func (e *Engine) holder() state.Holder {
-	return state.Holder{User: e.Me.Identity.Name, Host: e.Me.Host, PID: e.Me.PID, Since: e.Now()}
+	user, _, _ := strings.Cut(e.Me.Identity.Name, "@")
+	return state.Holder{User: user, Host: e.Me.Host, PID: e.Me.PID, Since: e.Now()}
 }
 
 func (e *Engine) draft(kind string, data any) (state.Draft, error) {
