@@ -27,6 +27,8 @@ demo: deps kube build ## the main job in the laboratory: from ErrImagePull to Ru
 
 test: deps kube check ## every test, the remediation in the laboratory among them
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/cmd/tkgfix-lab$$')
+	hack/fuzz.sh 20000x internal/state internal/wire/fromproto
+	hack/fuzz.sh 2000x workflow
 	@# These two bring laboratories up, each of a dozen processes: one after the other.
 	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m ./cmd/tkgfix-lab ./e2e
 
@@ -35,8 +37,8 @@ check: ## formatting, vet and tidy modules; changes nothing
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 
-fuzz: ## each fuzz target for 20 seconds
-	hack/fuzz.sh 20s
+fuzz: ## each fuzz target with 100000 inputs
+	hack/fuzz.sh 100000x
 
 generate: ## write generated code again
 	$(GO) generate ./...
