@@ -73,6 +73,7 @@ const (
 	EventApplied  EventKind = "applied"  // a step has acted
 	EventVoided   EventKind = "voided"   // an approval is void; Moved is set
 	EventFailed   EventKind = "failed"   // a step failed
+	EventAnew     EventKind = "anew"     // the run is planned anew, and Text says why
 	EventStopping EventKind = "stopping" // the run is stopping, and Text is in flight
 )
 

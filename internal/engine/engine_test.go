@@ -315,7 +315,16 @@ func TestOtherPluginVoidsTheApproval(t *testing.T) {
 	}
 	e = newEngine(w, store)
 	e.Catalog = steps{all: []plugins.Step{look{w}, turn{w}}, digest: "d2"}
+	var why string
+	e.Watch = func(ev engine.Event) {
+		if ev.Kind == engine.EventAnew {
+			why = ev.Text
+		}
+	}
 	run(t, e, engine.Waiting)
+	if why != "tkgfix or a plugin is another than when the plan was made" {
+		t.Errorf("planned anew because %q", why)
+	}
 	if w.turned != 0 {
 		t.Error("another plugin acted on an approval of the first")
 	}

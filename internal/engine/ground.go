@@ -41,6 +41,9 @@ func (x *execution) ensurePlan(ctx context.Context) error {
 				"it has begun to change things: resume it with tkgfix %s and the files that it was begun with", x.run.Created.Version)
 		}
 	}
+	if why != "" {
+		x.tell(Event{Kind: EventAnew, Text: why})
+	}
 	p, err := x.build(ctx, x.run.Created)
 	if err != nil {
 		return err

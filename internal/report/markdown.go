@@ -70,6 +70,9 @@ func (t *text) planBody(p *plan.Plan) {
 	for _, g := range p.Guards {
 		t.line(0, "- guard %s: changes are made only while it holds", cell(g.Name))
 	}
+	if len(p.Guards) > 0 {
+		t.line(0, "")
+	}
 	t.line(0, "%s", Totals(p))
 	t.line(0, "")
 }

@@ -104,3 +104,43 @@ func TestRun(t *testing.T) {
 	}
 	golden(t, "sample-run.md", md.Bytes())
 }
+
+// fleetPlan has a step for each item of a list, a guard and an announcement.
+func fleetPlan() *plan.Plan {
+	instance := func(id, name string, blocks ...plugins.Block) plan.Step {
+		tkc := plugins.Target{Kind: "TanzuKubernetesCluster", Namespace: "team-a", Name: name, UID: "u-" + name}
+		return plan.Step{
+			ID: id, Uses: "recreate-cluster", Effect: plugins.Destroy, Status: plan.Changes, Item: json.RawMessage(`"team-a/` + name + `"`),
+			Summary: "1 volume is lost", Blocks: blocks,
+			Changes: []plugins.PlannedChange{{Action: plugins.Delete, Target: tkc, Reason: "its nodes hold the old CA", Lost: []string{"1 volume"}}},
+		}
+	}
+	no := false
+	p := &plan.Plan{
+		Format: plan.Format, Workflow: "fleet",
+		Steps: []plan.Step{
+			{ID: "recreate", Uses: "recreate-cluster", Effect: plugins.Destroy, ForEach: true, Strategy: plan.Strategy{MaxParallel: 1, Canary: 1}, Instances: []plan.Step{
+				instance("recreate[0]", "dev1"), instance("recreate[1]", "dev2", plugins.Block{Reason: "paused", Hint: "unpause it"}),
+			}},
+			{ID: "tell", Uses: "notify", Effect: plugins.Announce, Status: plan.Changes, Summary: "would tell chat.example",
+				Changes: []plugins.PlannedChange{{Action: plugins.Create, Target: plugins.Target{Kind: "Notification", Name: "chat.example"}, Reason: "the workflow asks for it"}}},
+		},
+		Gates:  []plan.Gate{{Step: "recreate", Effect: plugins.Destroy, Message: "deletes 2 clusters", Digest: "sha256:cc", Policy: approval.Policy{Required: 1, Requester: true}}},
+		Guards: []plan.Guard{{Name: "window", Holds: &no, Message: "outside the maintenance window"}, {Name: "quiet"}},
+	}
+	p.Steps[0].Gather()
+	return p
+}
+
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	var text, md bytes.Buffer
+	if err := report.PlanText(&text, fleetPlan()); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.PlanMarkdown(&md, fleetPlan()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "sample-fleet.txt", text.Bytes())
+	golden(t, "sample-fleet.md", md.Bytes())
+}

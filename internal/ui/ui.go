@@ -76,6 +76,8 @@ func (u *UI) Watch(e engine.Event) {
 		u.progress(e.ID, "trying again: "+e.Text)
 	case engine.EventApplied:
 		u.Say("%s: done: %s", e.ID, e.Text)
+	case engine.EventAnew:
+		u.Say("planning anew, and what was approved of other changes is void: %s", e.Text)
 	case engine.EventStopping:
 		u.Say("interrupted: finishing what is in flight (%s); interrupt again to leave it, which can be resumed too", e.Text)
 	case engine.EventVoided:
