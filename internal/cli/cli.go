@@ -104,6 +104,7 @@ func (a *app) code(err error) int {
 	switch {
 	case errors.As(err, &locked):
 		a.ui.Hint("wait until it ends, or end it there; then: tkgfix resume %s", locked.Run)
+		a.ui.Hint("if it hangs%s, or its machine is gone: tkgfix state unlock %s", heldFor(locked.Holder, a.now()), locked.Run)
 		return ExitLocked
 	case interrupted(err):
 		return ExitInterrupted
@@ -160,7 +161,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		},
 		Commands: []*cli.Command{
 			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(),
-			a.resolve(), a.schema(), a.pluginsCommand(), a.crashtest(), a.versionCommand(), a.plugin(),
+			a.resolve(), a.schema(), a.pluginsCommand(), a.crashtest(), a.stateCommand(), a.bundle(), a.initCommand(), a.completion(), a.versionCommand(), a.plugin(),
 		},
 	}
 }

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"runtime"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/report"
@@ -13,18 +18,15 @@ import (
 
 func (a *app) runs() *cli.Command {
 	return &cli.Command{
-		Name: "runs", Usage: "look at runs", OnUsageError: usage,
+		Name: "runs", Usage: "look at runs, compare them, remove old ones", OnUsageError: usage,
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list the runs, oldest first", OnUsageError: usage,
-				Flags:  []cli.Flag{outputFlag("text", "json")},
-				Action: a.listRuns,
+				Description: "WAITS FOR says what must happen next: approval of gates, or a resume.\n\n   tkgfix runs list\n\nEXIT STATUS: 0 listed, 1 failed.",
+				Flags:       []cli.Flag{outputFlag("text", "json")},
+				Action:      a.listRuns,
 			},
-			{
-				Name: "show", Usage: "show how a run stands", ArgsUsage: "RUN", OnUsageError: usage,
-				Flags:  []cli.Flag{outputFlag("text", "json")},
-				Action: a.showRun,
-			},
+			a.runsShow(), a.runsLog(), a.runsDiff(), a.runsPrune(),
 		},
 	}
 }
@@ -35,7 +37,10 @@ type listed struct {
 	Status   engine.Status `json:"status"`
 	Workflow string        `json:"workflow"`
 	Began    time.Time     `json:"began"`
-	Error    string        `json:"error,omitempty"`
+	Updated  time.Time     `json:"updated"`
+	// WaitsFor says what must happen before more can come of the run; empty if it is over.
+	WaitsFor string `json:"waitsFor,omitempty"`
+	Error    string `json:"error,omitempty"`
 }
 
 func (a *app) listRuns(c *cli.Context) error {
@@ -43,32 +48,112 @@ func (a *app) listRuns(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ids, err := e.Store.List(c.Context)
+	all, err := summaries(c.Context, e, a.now())
 	if err != nil {
 		return err
-	}
-	all := []listed{}
-	for _, id := range ids {
-		r, err := e.Load(c.Context, id)
-		if err != nil {
-			// One damaged journal must not hide the other runs.
-			all = append(all, listed{ID: id, Status: "damaged", Error: err.Error()})
-			continue
-		}
-		all = append(all, listed{ID: id, Status: r.Status, Workflow: r.Created.File, Began: r.Began, Error: r.Error})
 	}
 	if c.String("output") == "json" {
 		return report.JSON(a.ui.Out, all)
 	}
 	w := tabwriter.NewWriter(a.ui.Out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "RUN\tSTATUS\tBEGUN\tWORKFLOW")
+	fmt.Fprintln(w, "RUN\tSTATUS\tBEGUN\tUPDATED\tWAITS FOR\tWORKFLOW")
 	for _, l := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, l.Status, l.Began.UTC().Format(time.RFC3339), l.Workflow)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Status, moment(l.Began), moment(l.Updated), dash(l.WaitsFor), printable(l.Workflow))
 	}
 	return w.Flush()
 }
 
+// summaries reads all runs, several at a time: each journal is read and verified whole.
+func summaries(ctx context.Context, e *engine.Engine, now time.Time) ([]listed, error) {
+	ids, err := e.Store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]listed, len(ids))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, id := range ids {
+		g.Go(func() error {
+			r, err := e.Load(ctx, id)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				// One damaged journal must not hide the other runs.
+				all[i] = listed{ID: id, Status: "damaged", Error: err.Error(), WaitsFor: "tkgfix state verify"}
+				return nil
+			}
+			all[i] = listed{
+				ID: id, Status: r.Status, Workflow: r.Created.File, Began: r.Began, Updated: r.Updated, WaitsFor: waitsFor(r, now), Error: r.Error,
+			}
+			return nil
+		})
+	}
+	return all, g.Wait()
+}
+
+// waitsFor says what must happen before more can come of a run.
+func waitsFor(r *engine.Run, now time.Time) string {
+	var gates []string
+	for _, g := range r.PendingGates(now) {
+		gates = append(gates, g.Step)
+	}
+	switch {
+	case r.Final():
+		return ""
+	case r.Status == engine.Planning || r.Status == engine.Running:
+		return "its tkgfix, or resume if that has ended"
+	case r.Status == engine.Waiting && len(gates) > 0:
+		return "approval of " + strings.Join(gates, ", ")
+	}
+	return "resume"
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// printable keeps a text that came from elsewhere within its column.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func (a *app) runsShow() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show how a run stands, or stood", ArgsUsage: "RUN", OnUsageError: usage,
+		Description: `With --at it is shown as it was after that entry of its journal: tkgfix runs log names them.
+
+   tkgfix runs show 01jd5x2v9k3q4m8r7t6w5y1z0a
+   tkgfix runs show 01jd5x2v9k3q4m8r7t6w5y1z0a --at 7
+
+EXIT STATUS: 0 shown, 1 there is no such run or entry.`,
+		Flags: []cli.Flag{
+			outputFlag("text", "json"),
+			&cli.Uint64Flag{Name: "at", Usage: "as the run was after entry `SEQ`"},
+		},
+		Action: a.showRun,
+	}
+}
+
 func (a *app) showRun(c *cli.Context) error {
+	if c.IsSet("at") {
+		return a.showRunAt(c)
+	}
 	_, r, err := a.load(c)
 	if err != nil {
 		return err
@@ -94,7 +179,7 @@ func (a *app) showRun(c *cli.Context) error {
 func (a *app) report() *cli.Command {
 	return &cli.Command{
 		Name: "report", Usage: "write what a run found, did and proved", ArgsUsage: "RUN", OnUsageError: usage,
-		Description: "The report is made from the run's journal alone.\n\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a > report.md\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a --output json",
+		Description: "The report is made from the run's journal alone.\n\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a > report.md\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a --output json\n\nEXIT STATUS: 0 written, 1 failed.",
 		Flags:       []cli.Flag{outputFlag("markdown", "json")},
 		Action: func(c *cli.Context) error {
 			_, r, err := a.load(c)
