@@ -32,6 +32,9 @@ test: deps kube check ## every test, the remediation in the laboratory among the
 	@# These two bring laboratories up, each of a dozen processes: one after the other.
 	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m ./cmd/tkgfix-lab ./e2e
 
+crashtest: deps kube build ## kill the documented fix at every boundary, in laboratories
+	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
+
 check: ## formatting, vet and tidy modules; changes nothing
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
 	$(GO) mod tidy -diff
@@ -46,4 +49,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test check fuzz generate clean
+.PHONY: help build deps kube demo test crashtest check fuzz generate clean

@@ -13,14 +13,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tkgfix/tkgfix/internal/cli"
+	"github.com/tkgfix/tkgfix/internal/crashtest/doubles"
 )
 
 // bin is the folder of the binaries under test, built by TestMain.
 var bin string
 
 func TestMain(m *testing.M) {
+	// This binary is also tkgfix with a double in the place of one of its parts, and the plugins which that starts.
+	double, ok := doubles.All()[os.Getenv(doubleEnv)]
+	if ok || len(os.Args) > 1 && os.Args[1] == "plugin" {
+		os.Exit(cli.CrashtestDouble(context.Background(), cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args, double))
+	}
 	os.Exit(run(m))
 }
+
+// doubleEnv names the double that this binary is to be.
+const doubleEnv = "TKGFIX_E2E_DOUBLE"
 
 func run(m *testing.M) int {
 	if os.Getenv("TKGFIX_KUBE") == "" {

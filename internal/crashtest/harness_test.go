@@ -25,7 +25,7 @@ func harness(t *testing.T, mutant string) *crashtest.Harness {
 
 func test(t *testing.T, h *crashtest.Harness) *crashtest.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	r, err := h.Run(ctx, func(r crashtest.RoundReport) { t.Logf("round %s: %d points in %s", r.Name, r.Points, r.Took) })
 	if err != nil {
@@ -135,7 +135,7 @@ func said(r *crashtest.Report) string {
 func TestShortestSchedule(t *testing.T) {
 	t.Parallel()
 	h := harness(t, "no-observe")
-	h.Rounds, h.ShrinkBudget = []crashtest.Round{crashtest.RoundBefore}, time.Minute
+	h.Rounds, h.ShrinkBudget = []crashtest.Round{crashtest.RoundBefore}, 10*time.Minute
 	r := test(t, h)
 	if r.Failures != 1 {
 		t.Fatalf("%d failures: %s", r.Failures, said(r))

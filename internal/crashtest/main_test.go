@@ -10,6 +10,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/crashtest"
+	"github.com/tkgfix/tkgfix/internal/crashtest/doubles"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
@@ -58,7 +59,7 @@ func serveEngine(mutant, dir, server string) error {
 		End:  func(ctx context.Context, p engine.Process) error { return pluginhost.End(ctx, pluginhost.Process(p)) },
 		File: func(string) (string, error) { return "", errors.New("no files here") },
 	}
-	mutate, ok := mutants()[mutant]
+	mutate, ok := doubles.All()[mutant]
 	if !ok {
 		return fmt.Errorf("no such mutant: %q", mutant)
 	}

@@ -119,9 +119,6 @@ func (t *trial) breakLock(ctx context.Context) error {
 	if e == nil {
 		return fmt.Errorf("break the lock: the engine died: %q", c.talk.last(5))
 	}
-	if b, ok := t.place.(Breaker); ok && e.Error == errNoUnlock.Error() {
-		return b.Break(ctx, t.id)
-	}
 	return fmt.Errorf("break the lock: %s", e.Error)
 }
 

@@ -43,11 +43,6 @@ type Renamer interface {
 	Rename(text string) string
 }
 
-// Breaker is a place that can break a run's lock where the engine cannot.
-type Breaker interface {
-	Break(ctx context.Context, run string) error
-}
-
 // Write is one write that an API server carried out.
 type Write struct {
 	At   time.Time

@@ -60,7 +60,6 @@ type Place struct {
 var (
 	_ crashtest.Place   = (*Place)(nil)
 	_ crashtest.Meddler = (*Place)(nil)
-	_ crashtest.Breaker = (*Place)(nil)
 	_ crashtest.Renamer = (*Place)(nil)
 )
 
@@ -139,11 +138,6 @@ func (p *Place) kubeconfig(user string) string {
 
 // Journal implements crashtest.Place.
 func (p *Place) Journal() state.Store { return file.New(p.State) }
-
-// Break takes the lock file away, for an engine that cannot break a lock.
-func (p *Place) Break(_ context.Context, run string) error {
-	return os.Remove(filepath.Join(p.State, "runs", run, "lock"))
-}
 
 // Close takes the laboratory down and removes it.
 func (p *Place) Close(ctx context.Context) error {

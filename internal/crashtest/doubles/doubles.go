@@ -1,4 +1,5 @@
-package crashtest_test
+// Package doubles holds doubles of the product's parts, each with one thing wrong that a crash test must catch. Only tests import it.
+package doubles
 
 import (
 	"context"
@@ -10,8 +11,8 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// mutants are doubles of the product's parts, each with one thing wrong that a crash test must catch.
-func mutants() map[string]func(*engine.Engine) {
+// All returns what makes each double of a sound engine, by name; none leaves it as it is.
+func All() map[string]func(*engine.Engine) {
 	return map[string]func(*engine.Engine){
 		"none":       func(*engine.Engine) {},
 		"no-fsync":   func(e *engine.Engine) { e.Store = &lossy{Store: e.Store} },
