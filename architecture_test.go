@@ -37,7 +37,11 @@ func rules() []rule {
 		{"internal/certs", "judgement of certificates is pure", append(ours("internal/kube", "internal/node", "internal/engine"), grpc, kubernetes, "os/exec")},
 		{"internal/report", "a report is built from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file"), grpc, kubernetes)},
 		{"internal/ui", "the terminal knows no cluster", append(ours("internal/kube", "internal/node", "internal/cli"), grpc, kubernetes)},
-		{"cmd/tkgfix", "tkgfix never knows that it is in the laboratory", ours("internal/lab", "cmd/tkgfix-lab")},
+		{"cmd/tkgfix", "tkgfix never knows that it is in the laboratory, and holds no double of its parts", ours("internal/lab", "cmd/tkgfix-lab", "internal/crashtest/doubles")},
+		{"internal/sshsig", "signatures are judged apart from runs", append(ours("internal/engine", "internal/plan", "internal/state", "internal/cli"), grpc, kubernetes)},
+		{"internal/history", "words are made from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file", "internal/cli"), grpc, kubernetes)},
+		{"internal/bundle", "a bundle is made from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file", "internal/cli"), grpc, kubernetes)},
+		{"plugins/sdk", "what a step's author calls knows no engine", append(ours("internal/engine", "internal/plan", "internal/state", "internal/cli", "internal/kube"), kubernetes)},
 		{"internal/lab", "the laboratory does not use what it is there to test", ours("internal/engine", "internal/plan", "internal/cli", "internal/kube", "internal/node", "internal/tkg", "internal/certs")},
 	}
 }
