@@ -210,7 +210,7 @@ func TestFindRefuses(t *testing.T) {
 func TestFindRefusesAnothersFile(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give a file away")
+		t.Fatal("only root can give a file away: run this test as root")
 	}
 	path := put(t, filepath.Join(folder(t), "tkgfix-plugin-x"), 0o755)
 	if err := os.Chown(path, 12345, 0); err != nil {
