@@ -300,7 +300,11 @@ func TestUnreachable(t *testing.T) {
 // TestSlow has a receiver that never answers.
 func TestSlow(t *testing.T) {
 	t.Parallel()
-	hang := func(_ http.ResponseWriter, r *http.Request, _ int) { <-r.Context().Done() }
+	hang := func(_ http.ResponseWriter, r *http.Request, _ int) {
+		<-r.Context().Done()
+		// A handler that returns answers 200, which can still reach a client that is hanging up.
+		panic(http.ErrAbortHandler)
+	}
 	t.Run("Patience", func(t *testing.T) {
 		t.Parallel()
 		r := newReceiver(t, hang)
