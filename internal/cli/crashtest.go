@@ -56,7 +56,7 @@ EXIT STATUS: 0 nothing failed, 1 something did or could not be tested, 130 inter
 			&cli.StringSliceFlag{Name: "round", Usage: "go only the round `NAME`: " + roundNames() + " (again for more)"},
 			&cli.BoolFlag{Name: "each", Usage: "give each boundary a laboratory of its own: takes hours"},
 			&cli.IntFlag{Name: "random", Usage: "follow `N` random schedules", Value: 1},
-			&cli.Uint64Flag{Name: "seed", Usage: "the `NUMBER` that makes what is random the same again"},
+			&cli.Uint64Flag{Name: "seed", Usage: "the `NUMBER` that makes what is random the same again", DefaultText: "another each time"},
 			&cli.StringFlag{Name: "schedule", Usage: "run this schedule and no rounds: `FILE|TEXT`"},
 			&cli.DurationFlag{Name: "shrink-budget", Usage: "look at most `TIME` for a shorter schedule of each failure", Value: 10 * time.Minute},
 		},

@@ -275,6 +275,9 @@ func (c *campaign) trial(ctx context.Context, d director) (*result, error) {
 		approved: approvals{}, reached: map[Boundary]bool{}, uses: map[string]string{},
 	}
 	r, err := t.carry(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // whatever it was about, it is why
+	}
 	return r, errors.Join(err, place.Close(context.WithoutCancel(ctx)))
 }
 
