@@ -50,10 +50,11 @@ const (
 	KindUnparsable  FindingKind = "unparsable"
 	KindSurrounding FindingKind = "surrounding-text"
 	KindEmpty       FindingKind = "empty"
+	KindPKCS7       FindingKind = "pkcs7"
 )
 
-// maxFile bounds a file of certificates, in bytes.
-const maxFile = 1 << 20
+// MaxFile bounds a file of certificates, in bytes. Bundles of whole systems stay below one MiB.
+const MaxFile = 4 << 20
 
 // maxCerts bounds what is read of one file; a full system bundle holds about 150.
 const maxCerts = 4096
@@ -69,8 +70,8 @@ var (
 // file of which Go takes nothing; the bundle then still holds the findings. A private key is a finding and never echoed.
 func ParseBundle(data []byte) (Bundle, error) {
 	var b Bundle
-	if len(data) > maxFile {
-		return b, plugins.Hint(fmt.Errorf("%w: larger than %d bytes", ErrNoCertificate, maxFile), "give a file of certificates")
+	if len(data) > MaxFile {
+		return b, plugins.Hint(fmt.Errorf("%w: larger than %d bytes", ErrNoCertificate, MaxFile), "give a file of certificates")
 	}
 	b.take(data)
 	b.inspect(data)
@@ -133,6 +134,9 @@ func (b *Bundle) take(data []byte) {
 		case block.Type == "TRUSTED CERTIFICATE":
 			b.note(KindTrusted, true, "BEGIN TRUSTED CERTIFICATE, openssl's own format, which Go drops")
 			continue
+		case block.Type == "PKCS7" || block.Type == "CMS":
+			b.note(KindPKCS7, true, "PKCS#7, which Go drops")
+			continue
 		case block.Type != "CERTIFICATE":
 			b.note(KindOtherBlock, false, "a PEM block that is no certificate: "+printable(block.Type))
 			continue
@@ -185,6 +189,7 @@ func (b *Bundle) hint() string {
 		text string
 	}{
 		{KindPrivateKey, "put the CA certificate there instead, and replace the key: it must be taken for leaked"},
+		{KindPKCS7, "openssl pkcs7 -print_certs -in FILE -out ca.pem"},
 		{KindDER, "openssl x509 -inform der -in FILE -out ca.pem"},
 		{KindTrusted, "openssl x509 -in FILE -out ca.pem"},
 		{KindBase64, "base64 -d FILE > ca.pem"},

@@ -155,7 +155,7 @@ func contains(kinds []certs.FindingKind, want certs.FindingKind) bool {
 
 func TestParseBundleBounds(t *testing.T) {
 	t.Parallel()
-	if _, err := certs.ParseBundle(bytes.Repeat([]byte("x"), 1<<20+1)); !errors.Is(err, certs.ErrNoCertificate) || plugins.HintOf(err) == "" {
+	if _, err := certs.ParseBundle(bytes.Repeat([]byte("x"), certs.MaxFile+1)); !errors.Is(err, certs.ErrNoCertificate) || plugins.HintOf(err) == "" {
 		t.Errorf("a file of more than 1 MiB: %v", err)
 	}
 }

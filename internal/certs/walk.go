@@ -4,19 +4,25 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // walk goes up from the leaf, by names and signatures and without looking at dates, and says where the way to a trusted
 // certificate ends. The class is empty when it does not end.
 func (j *judge) walk() explanation {
-	at, seen := j.chain[0], map[string]bool{}
+	at, seen, left := j.chain[0], map[string]bool{}, maxSignatures
 	for range len(j.chain) + 1 {
 		if j.roots.Has(at) {
 			return explanation{}
 		}
 		seen[string(at.Raw)] = true
 		trusted, sent := j.roots.issuersOf(at), j.sentIssuers(at, seen)
+		if left -= len(trusted) + len(sent); left < 0 {
+			return explanation{class: ClassOther, note: "the chain has more certificates of one name than are looked at"}
+		}
 		if signedByAny(at, trusted) != nil {
 			return explanation{}
 		}
@@ -146,14 +152,41 @@ func (j *judge) kin(leaf *x509.Certificate) string {
 		return ""
 	}
 	for _, r := range j.roots.certs {
-		if isRoot(r) && r.IsCA && related(leaf, r) {
+		switch {
+		case !r.IsCA || !selfIssued(r):
+		case related(leaf, r):
 			return "the trusted " + Subject(r) + " belongs to the same organization as its issuer"
+		case sharedWord(leaf.Issuer.CommonName, r.Subject.CommonName):
+			return "the trusted " + Subject(r) + " is named like its issuer"
 		}
 	}
-	if len(leaf.IssuingCertificateURL) > 0 {
+	switch {
+	case len(leaf.IssuingCertificateURL) > 0:
 		return "it names the address where its issuer is published"
+	case middleName.MatchString(leaf.Issuer.CommonName):
+		return "its issuer's name says that it is an intermediate"
 	}
 	return ""
+}
+
+// middleName is how intermediates are named.
+var middleName = regexp.MustCompile(`(?i)\b(issuing|intermediate|subordinate|sub[ -]?ca|policy ca)\b`)
+
+// commonWords say nothing about whose CA it is.
+const commonWords = " ca root rootca issuing intermediate subordinate sub policy authority certificate certificates certification cert server tls ssl class the inc ltd gmbh llc and of for trust trusted secure security global network networks services service public primary private internal company root-ca issuing-ca rsa ecc ecdsa sha256 sha384 unknown new old other another test my "
+
+// sharedWord tells whether two names share a word that names an owner.
+func sharedWord(a, b string) bool {
+	if len(a) > 256 || len(b) > 256 {
+		return false
+	}
+	split := func(s string) []string {
+		return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) })
+	}
+	other := split(b)
+	return slices.ContainsFunc(split(a), func(w string) bool {
+		return len(w) > 2 && !strings.Contains(commonWords, " "+w+" ") && slices.Contains(other, w)
+	})
 }
 
 func related(leaf, root *x509.Certificate) bool {

@@ -23,8 +23,9 @@ const (
 	timeout = 15 * time.Second
 	// refusalTime bounds the wait for the alert of a server that wanted a client certificate.
 	refusalTime = 2 * time.Second
-	// maxChain bounds the certificates that are kept. crypto/tls bounds their bytes to 256 KiB.
-	maxChain = 50
+	// maxChain bounds the certificates that are kept. crypto/tls bounds their bytes to 256 KiB, so that it is never reached by
+	// certificates that are of any use: a chain that is cut would be judged wrongly.
+	maxChain = 1024
 )
 
 // Dial opens a TCP connection to host:port.
@@ -38,6 +39,8 @@ type Result struct {
 	Version string
 	// WantsClientCert reports that the server asked for a client certificate.
 	WantsClientCert bool
+	// State is what was agreed on, as far as it was.
+	State tls.ConnectionState
 }
 
 // From makes a TLS handshake with host:port over a connection of dial and closes it. The server is asked as containerd asks it:
@@ -56,9 +59,19 @@ func From(ctx context.Context, dial Dial, hostport string) (Result, error) {
 	}
 	defer func() { _ = conn.Close() }()
 
+	out, err := Over(ctx, conn, host)
+	if err != nil {
+		return out, fmt.Errorf("handshake with %s: %w", hostport, err)
+	}
+	return out, nil
+}
+
+// Over makes a TLS handshake over conn, which stays the caller's to close, and asks for serverName by SNI as containerd does. An
+// error is the handshake's own; the Result then holds the chain if it had come already. It blocks until ctx ends.
+func Over(ctx context.Context, conn net.Conn, serverName string) (Result, error) {
 	var out Result
 	client := tls.Client(conn, &tls.Config{
-		ServerName: host,
+		ServerName: serverName,
 		NextProtos: []string{"h2", "http/1.1"},
 		// Not to trust, but to record also what is not trusted: certs.Judge gives the verdict, with the roots of the node and
 		// not of this machine. Nothing but the handshake ever goes over this connection.
@@ -66,6 +79,7 @@ func From(ctx context.Context, dial Dial, hostport string) (Result, error) {
 		VerifyConnection: func(state tls.ConnectionState) error {
 			out.Chain = state.PeerCertificates[:min(len(state.PeerCertificates), maxChain)]
 			out.Version = tls.VersionName(state.Version)
+			out.State = state
 			return nil
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -74,11 +88,11 @@ func From(ctx context.Context, dial Dial, hostport string) (Result, error) {
 		},
 	})
 	if err := client.HandshakeContext(ctx); err != nil {
-		return out, fmt.Errorf("handshake with %s: %w", hostport, err)
+		return out, err
 	}
 	if out.WantsClientCert {
 		if err := refusal(ctx, client, conn); err != nil {
-			return out, fmt.Errorf("handshake with %s: %w", hostport, err)
+			return out, err
 		}
 	}
 	return out, nil
