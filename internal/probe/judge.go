@@ -1,0 +1,260 @@
+package probe
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tkgfix/tkgfix/internal/certs"
+)
+
+// Conclusion is the verdict on a connection.
+type Conclusion struct {
+	Verdict
+	Accepted bool
+	// Note says what was found, without the remedy.
+	Note    string
+	GoError string
+	Also    []Further
+	Missing *Missing
+	// With is the answer with the candidate added; nil without one.
+	With *Candidate
+}
+
+// Question is a chain with what it is judged by.
+type Question struct {
+	// Chain is what the server presented, its own certificate first.
+	Chain []*x509.Certificate
+	// Host is the name or address that the certificate must be for.
+	Host      string
+	Trust     Trust
+	Candidate []*x509.Certificate
+	Now       time.Time
+}
+
+// Judge gives the verdict on a chain by Go's rules. It is pure.
+func Judge(q Question) Conclusion { return judge(q, sight{}) }
+
+// judge gives the verdict on what was seen of a host.
+func judge(q Question, s sight) Conclusion {
+	var out Conclusion
+	id, note := s.verdict()
+	var faults []Further
+	if len(q.Chain) > 0 || id == "" {
+		faults, out.Missing = q.faults()
+	}
+	out.GoError = s.goError()
+	if len(q.Chain) > 0 {
+		if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots, q.Now); err != nil {
+			out.GoError = "tls: failed to verify certificate: " + certs.Clean(err.Error())
+		}
+	}
+	if id != "" {
+		first := Further{VerdictOf(id), note}
+		switch id {
+		case "client-certificate-required": // Go comes to that only with a chain that it accepts
+			faults = append(faults, first)
+		default:
+			faults = append([]Further{first}, faults...)
+		}
+	}
+	out.With = q.withCandidate(id == "", out.GoError)
+	if len(faults) == 0 {
+		out.Accepted = true
+		out.Verdict, out.Note = q.accepted()
+		return out
+	}
+	out.Verdict, out.Note, out.Also = faults[0].Verdict, faults[0].Message, faults[1:]
+	for _, f := range out.Also {
+		out.Trust = out.Trust && f.Trust
+	}
+	if out.With != nil && out.With.Accepted {
+		out.Trust = true
+	}
+	return out
+}
+
+// withCandidate judges again with the candidate added. shaken says that nothing but the chain may be in the way.
+func (q Question) withCandidate(shaken bool, goError string) *Candidate {
+	if len(q.Candidate) == 0 {
+		return nil
+	}
+	if !shaken || len(q.Chain) == 0 {
+		return &Candidate{GoError: goError}
+	}
+	if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots.With(q.Candidate...), q.Now); err != nil {
+		return &Candidate{GoError: "tls: failed to verify certificate: " + certs.Clean(err.Error())}
+	}
+	return &Candidate{Accepted: true}
+}
+
+// faults are those of the chain, in the order in which they must be mended.
+func (q Question) faults() ([]Further, *Missing) {
+	atHand := slices.Concat(q.Candidate, q.Trust.recoverable())
+	found := certs.Faults(q.Chain, q.Host, q.Trust.Roots, q.Now, atHand...)
+	var out []Further
+	var missing *Missing
+	for _, f := range found {
+		v := VerdictOf(string(f.Class))
+		note := f.Note
+		if f.Missing != "" {
+			missing = q.missing(f)
+			note = sentence(note, "missing is "+f.Missing)
+			if missing.Found != "" {
+				note = sentence(note, "it is at hand in "+missing.Found)
+			}
+		}
+		if v.Trust {
+			v, note = q.trustVerdict(v, f, note)
+		}
+		out = append(out, Further{v, note})
+	}
+	return out, missing
+}
+
+// trustVerdict looks whether a file of the trust that Go cannot read is behind a missing certificate, and whether the candidate
+// tells more of it.
+func (q Question) trustVerdict(v Verdict, f certs.Fault, note string) (Verdict, string) {
+	accepts := func(more ...*x509.Certificate) bool {
+		return !slices.ContainsFunc(certs.Faults(q.Chain, q.Host, q.Trust.Roots.With(more...), q.Now), func(f certs.Fault) bool {
+			return VerdictOf(string(f.Class)).Trust
+		})
+	}
+	if id, path := q.Trust.culprit(accepts, q.end()); id != "" {
+		return VerdictOf(id), fmt.Sprintf("Go drops %s, which is in the trust: %s", certs.Clean(path), q.Trust.reason(path))
+	}
+	if f.Class == certs.ClassMissingIssuer && len(q.Candidate) > 0 {
+		for _, g := range certs.Faults(q.Chain, q.Host, q.Trust.Roots.With(q.Candidate...), q.Now) {
+			if g.Class == certs.ClassMissingIntermediate {
+				return VerdictOf(string(g.Class)), sentence(g.Note, "missing is "+g.Missing)
+			}
+		}
+	}
+	return v, note
+}
+
+// reason is why a file of the trust was rejected.
+func (t Trust) reason(path string) string {
+	for _, r := range t.Rejected {
+		if r.File == certs.Clean(path) {
+			return r.Reason
+		}
+	}
+	return ""
+}
+
+// end is the last certificate on the way up that the server sends.
+func (q Question) end() *x509.Certificate {
+	at := q.Chain[0]
+	for range q.Chain {
+		i := slices.IndexFunc(q.Chain, func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubject, at.RawIssuer) && !c.Equal(at) && !bytes.Equal(at.RawIssuer, at.RawSubject)
+		})
+		if i < 0 {
+			break
+		}
+		at = q.Chain[i]
+	}
+	return at
+}
+
+func (q Question) missing(f certs.Fault) *Missing {
+	out := &Missing{Name: f.Missing}
+	if f.Found == nil {
+		return out
+	}
+	out.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Found.Raw}))
+	out.Found = "the candidate"
+	for _, b := range q.Trust.broken {
+		if slices.ContainsFunc(b.bundle.Recoverable, f.Found.Equal) {
+			out.Found = certs.Clean(b.path) + ", which Go cannot read"
+		}
+	}
+	if slices.ContainsFunc(q.Candidate, f.Found.Equal) {
+		out.Found = "the candidate"
+	}
+	return out
+}
+
+// accepted tells the ways apart in which a chain is accepted.
+func (q Question) accepted() (Verdict, string) {
+	how, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots, q.Now)
+	if err != nil {
+		return VerdictOf("other"), certs.Clean(err.Error())
+	}
+	leaf := q.Chain[0]
+	key, _ := leaf.PublicKey.(*rsa.PublicKey)
+	revoked, _ := q.Trust.revoked(leaf, how.Issuer)
+	id, note := "trusted", "Go accepts what the server presents; trust ends at "+certs.Subject(how.Anchor)
+	switch {
+	case revoked:
+		id, note = "trusted-revoked", "Go accepts the certificate although it is revoked, for it never looks"
+	case key != nil && key.N.BitLen() < 2048:
+		id, note = "trusted-weak-key", fmt.Sprintf("Go accepts the certificate although its RSA key has only %d bits", key.N.BitLen())
+	case how.Leaf && how.SelfSigned:
+		id, note = "trusted-self-signed", "the server's certificate signed itself and is trusted as such"
+	case how.Leaf:
+		id, note = "trusted-by-leaf", "the server's own certificate is trusted and not its CA"
+	case how.Intermediate:
+		id, note = "trusted-by-intermediate", "trust ends at the intermediate "+certs.Subject(how.Anchor)
+	case certs.Unordered(q.Chain):
+		id, note = "trusted-unordered", "the server sends its chain out of order, or with certificates that do not belong to it"
+	}
+	if left := leaf.NotAfter.Sub(q.Now); left < expiresSoon {
+		note = sentence(note, "the server's certificate expires on "+leaf.NotAfter.UTC().Format("2006-01-02"))
+	}
+	return VerdictOf(id), note
+}
+
+// message puts a conclusion into words: what, what mends it, what does not, where to read on.
+func (c Conclusion) message(where string) string {
+	parts := []string{where + ": " + c.Note, "remedy: " + c.Do}
+	switch {
+	case c.Accepted && c.Remedy == None:
+	case !c.Trust:
+		parts = append(parts, "to add a CA or to recreate the cluster will not help")
+	case c.Remedy == Encoding:
+		parts = append(parts, "to recreate the cluster will not help before that")
+	case c.Remedy == Chain:
+		parts = append(parts, "to recreate the cluster will not help by itself")
+	}
+	if c.With != nil && !c.Accepted {
+		if c.With.Accepted {
+			parts = append(parts, "the candidate makes it pass")
+		} else {
+			parts = append(parts, "the candidate does not make it pass")
+		}
+	}
+	for _, f := range c.Also {
+		parts = append(parts, "also "+f.ID+": "+f.Message)
+	}
+	return strings.Join(parts, "; ") + "; see docs/checks.md#" + c.ID
+}
+
+// unread shows certificates that Go could not read.
+func unread(list [][]byte) []Cert {
+	out := []Cert{}
+	for _, der := range list[:min(len(list), maxShown)] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			out = append(out, certOf(c))
+			continue
+		}
+		sum := sha256.Sum256(der)
+		out = append(out, Cert{Subject: "(Go cannot read this certificate)", SHA256: hex.EncodeToString(sum[:]), DNSNames: []string{}, IPAddresses: []string{}})
+	}
+	return out
+}
+
+func sentence(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
+}
+
+func hostPort(host string, port string) string { return net.JoinHostPort(host, port) }
