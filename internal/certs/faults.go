@@ -162,6 +162,8 @@ func (j *judge) authorityFaults() []Fault {
 func (j *judge) finer(c Class) Class {
 	leaf := j.chain[0]
 	switch {
+	case c == ClassMissingIssuer && rootName.MatchString(leaf.Issuer.CommonName):
+		return ClassUntrustedRoot
 	case j.roots == nil:
 		return c
 	case isRoot(leaf) && !leaf.IsCA && c == ClassSameNameOtherKey:

@@ -172,6 +172,9 @@ func (j *judge) kin(leaf *x509.Certificate) string {
 // middleName is how intermediates are named.
 var middleName = regexp.MustCompile(`(?i)\b(issuing|intermediate|subordinate|sub[ -]?ca|policy ca)\b`)
 
+// rootName is how roots are named.
+var rootName = regexp.MustCompile(`(?i)\broot\b`)
+
 // commonWords say nothing about whose CA it is.
 const commonWords = " ca root rootca issuing intermediate subordinate sub policy authority certificate certificates certification cert server tls ssl class the inc ltd gmbh llc and of for trust trusted secure security global network networks services service public primary private internal company root-ca issuing-ca rsa ecc ecdsa sha256 sha384 unknown new old other another test my "
 

@@ -2,9 +2,11 @@ package probe
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -224,6 +226,11 @@ func (s sight) scoutVerdict(version bool) (id, note string) {
 	case w != nil && w.version != 0 && w.version < tls.VersionTLS12, version:
 		return "old-tls-version", "the server speaks only " + s.oldVersion()
 	case w != nil && len(w.certs) > 0:
+		if c, err := x509.ParseCertificate(w.certs[0]); err == nil {
+			if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
+				return "weak-key", fmt.Sprintf("the RSA key of the server's certificate has only %d bits", key.N.BitLen())
+			}
+		}
 		if kind, usable := keyKind(w.certs[0]); !usable {
 			return "unsupported-server-key", "the server's certificate has a key that Go cannot use (" + kind + ")"
 		}
@@ -267,5 +274,8 @@ func tail(err error) string {
 	return certs.Clean(text)
 }
 
-// expiredSoon is how long before its end a certificate is worth a word.
+// minRSA is the smallest RSA key that Go takes, in bits.
+const minRSA = 1024
+
+// expiresSoon is how long before its end a certificate is worth a word.
 const expiresSoon = 30 * 24 * time.Hour

@@ -247,7 +247,7 @@ func (t Trust) culprit(accepts func(...*x509.Certificate) bool, end *x509.Certif
 func kindOf(b certs.Bundle) string {
 	for _, kind := range []certs.FindingKind{
 		certs.KindPrivateKey, certs.KindUTF16, certs.KindBase64, certs.KindPKCS7, certs.KindDER, certs.KindTrusted, certs.KindHeaders, certs.KindBOM,
-		certs.KindEscaped, certs.KindDashes, certs.KindGlued, certs.KindIndented, certs.KindTruncated, certs.KindEmpty,
+		certs.KindEscaped, certs.KindGlued, certs.KindDashes, certs.KindIndented, certs.KindTruncated, certs.KindEmpty,
 	} {
 		for _, f := range b.Findings {
 			if f.Kind == kind && (f.Fatal || len(b.Certs) == 0) {
