@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The classes that only Faults tells apart; Judge gives the coarser one.
@@ -155,7 +157,51 @@ func (j *judge) authorityFaults() []Fault {
 	if e.class == "" {
 		return append(out, Fault{Class: ClassOther, Note: cleanTo(err.Error(), 512)})
 	}
-	return append(out, Fault{Class: j.finer(e.class), Missing: e.missing, Note: e.note})
+	class := j.finer(e.class)
+	if why := j.namedAlike(); class == ClassMissingIssuer && why != "" {
+		class, e.note = ClassMissingIntermediate, "the server sends only its own certificate, and "+why+": the server should send the intermediate too"
+	}
+	return append(out, Fault{Class: class, Missing: e.missing, Note: e.note})
+}
+
+// namedAlike says on what ground in names alone the issuer of a lone leaf is taken for an intermediate, empty if on none. It is weaker
+// than kin, and enough to choose between two remedies.
+func (j *judge) namedAlike() string {
+	issuer := j.chain[0].Issuer.CommonName
+	if j.roots != nil {
+		for _, r := range j.roots.certs {
+			if r.IsCA && selfIssued(r) && sharedWord(issuer, r.Subject.CommonName) {
+				return "the trusted " + Subject(r) + " is named like its issuer"
+			}
+		}
+	}
+	if middleName.MatchString(issuer) {
+		return "its issuer's name says that it is an intermediate"
+	}
+	return ""
+}
+
+// middleName is how intermediates are named.
+var middleName = regexp.MustCompile(`(?i)\b(issuing|intermediate|subordinate|sub[ -]?ca|policy ca)\b`)
+
+// rootName is how roots are named.
+var rootName = regexp.MustCompile(`(?i)\broot\b`)
+
+// commonWords say nothing about whose CA it is.
+const commonWords = " ca root rootca issuing intermediate subordinate sub policy authority certificate certificates certification cert server tls ssl class the inc ltd gmbh llc and of for trust trusted secure security global network networks services service public primary private internal company root-ca issuing-ca rsa ecc ecdsa sha256 sha384 unknown new old other another test my "
+
+// sharedWord tells whether two names share a word that names an owner.
+func sharedWord(a, b string) bool {
+	if len(a) > 256 || len(b) > 256 {
+		return false
+	}
+	split := func(s string) []string {
+		return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) })
+	}
+	other := split(b)
+	return slices.ContainsFunc(split(a), func(w string) bool {
+		return len(w) > 2 && !strings.Contains(commonWords, " "+w+" ") && slices.Contains(other, w)
+	})
 }
 
 // finer tells a pinned certificate of the server itself from a CA that is not there.

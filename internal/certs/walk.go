@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
-	"regexp"
-	"slices"
 	"strings"
-	"unicode"
 )
 
 // walk goes up from the leaf, by names and signatures and without looking at dates, and says where the way to a trusted
@@ -152,44 +149,14 @@ func (j *judge) kin(leaf *x509.Certificate) string {
 		return ""
 	}
 	for _, r := range j.roots.certs {
-		switch {
-		case !r.IsCA || !selfIssued(r):
-		case related(leaf, r):
+		if isRoot(r) && r.IsCA && related(leaf, r) {
 			return "the trusted " + Subject(r) + " belongs to the same organization as its issuer"
-		case sharedWord(leaf.Issuer.CommonName, r.Subject.CommonName):
-			return "the trusted " + Subject(r) + " is named like its issuer"
 		}
 	}
-	switch {
-	case len(leaf.IssuingCertificateURL) > 0:
+	if len(leaf.IssuingCertificateURL) > 0 {
 		return "it names the address where its issuer is published"
-	case middleName.MatchString(leaf.Issuer.CommonName):
-		return "its issuer's name says that it is an intermediate"
 	}
 	return ""
-}
-
-// middleName is how intermediates are named.
-var middleName = regexp.MustCompile(`(?i)\b(issuing|intermediate|subordinate|sub[ -]?ca|policy ca)\b`)
-
-// rootName is how roots are named.
-var rootName = regexp.MustCompile(`(?i)\broot\b`)
-
-// commonWords say nothing about whose CA it is.
-const commonWords = " ca root rootca issuing intermediate subordinate sub policy authority certificate certificates certification cert server tls ssl class the inc ltd gmbh llc and of for trust trusted secure security global network networks services service public primary private internal company root-ca issuing-ca rsa ecc ecdsa sha256 sha384 unknown new old other another test my "
-
-// sharedWord tells whether two names share a word that names an owner.
-func sharedWord(a, b string) bool {
-	if len(a) > 256 || len(b) > 256 {
-		return false
-	}
-	split := func(s string) []string {
-		return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) })
-	}
-	other := split(b)
-	return slices.ContainsFunc(split(a), func(w string) bool {
-		return len(w) > 2 && !strings.Contains(commonWords, " "+w+" ") && slices.Contains(other, w)
-	})
 }
 
 func related(leaf, root *x509.Certificate) bool {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -38,6 +39,40 @@ type Question struct {
 	Trust     Trust
 	Candidate []*x509.Certificate
 	Now       time.Time
+}
+
+// JudgeDial gives the verdict on a handshake that somebody else made and that gave no chain to judge, by its class and Go's text. A
+// class that only a chain can have is the verdict "other".
+func JudgeDial(class certs.Class, text string, q Question) Conclusion {
+	id := dialVerdict(class, text)
+	out := Conclusion{Verdict: VerdictOf(id), Note: certs.Clean(text), GoError: certs.Clean(text), With: q.withCandidate(false, certs.Clean(text))}
+	if len(q.Chain) > 0 {
+		var faults []Further
+		faults, out.Missing = q.faults()
+		out.Also = faults
+	}
+	return out
+}
+
+// dialVerdict is the verdict on a class of certs.ClassifyDial.
+func dialVerdict(class certs.Class, text string) string {
+	switch class {
+	case certs.ClassDNS, certs.ClassRefused, certs.ClassUnreachable, certs.ClassReset, certs.ClassClosed, certs.ClassPlainHTTP, certs.ClassNotTLS,
+		certs.ClassKeyMismatch, certs.ClassWeakKey:
+		return string(class)
+	case certs.ClassTimeout:
+		if strings.Contains(text, "dial ") || strings.Contains(text, "connect") {
+			return "connect-timeout"
+		}
+		return "handshake-timeout"
+	case certs.ClassUnparsable:
+		id, _ := sight{err: errors.New(text)}.parseVerdict()
+		return id
+	case certs.ClassAlert:
+		id, _ := sight{err: errors.New(text)}.alertVerdict()
+		return id
+	}
+	return "other"
 }
 
 // Judge gives the verdict on a chain by Go's rules. It is pure.
@@ -257,4 +292,7 @@ func sentence(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
-func hostPort(host string, port string) string { return net.JoinHostPort(host, port) }
+// Text is a conclusion in words: what was found at where, what mends it, what does not, and where to read on.
+func (c Conclusion) Text(where string) string { return c.message(where) }
+
+func hostPort(host, port string) string { return net.JoinHostPort(host, port) }

@@ -2,43 +2,83 @@ package probe
 
 import (
 	"cmp"
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// maxData bounds the details of a piece of evidence.
-const maxData = 60 << 10
+const (
+	// maxData bounds the details of a piece of evidence.
+	maxData = 60 << 10
+	// maxLinks bounds the certificates of a chain that are shown. All are judged.
+	maxLinks = 32
+)
+
+// question is the input with what was read of it.
+type question struct {
+	input
+	Candidate []*x509.Certificate
+	Now       time.Time
+}
 
 // conclude makes the output and the evidence of what the workers saw.
-func conclude(in input, nodes []tkg.Node, proofs []nodelook.Proof) (output, []plugins.Evidence) {
+func conclude(in question, nodes []tkg.Node, proofs []nodelook.Proof) (output, []plugins.Evidence) {
 	out := output{Registry: in.Registry, Trusted: len(nodes) > 0, CandidateWorks: in.CA != "" && len(nodes) > 0, Nodes: []result{}}
 	var evidence []plugins.Evidence
 	for i, p := range proofs {
-		r := resultOf(nodes[i], p, in.CA != "")
+		r := resultOf(in, nodes[i], p, in.CA != "")
 		out.Trusted = out.Trusted && r.OK
 		out.CandidateWorks = out.CandidateWorks && r.CandidateOK
 		out.Nodes = append(out.Nodes, r)
-		evidence = append(evidence, evidenceOf(in, r, p)...)
+		evidence = append(evidence, evidenceOf(in.input, r, p)...)
 	}
 	out.Class, out.Missing = commonest(out.Nodes)
 	return out, evidence
 }
 
-func resultOf(n tkg.Node, p nodelook.Proof, hasCandidate bool) result {
+// judge gives the verdict of docs/checks.md, by the node's own trust and clock, as tkgfix probe does.
+func judge(in question, p nodelook.Proof) probe.Conclusion {
+	host, _, _ := handshake.HostPort(in.Registry) // parse has looked at it
+	files := map[string][]byte{}
+	for _, f := range p.Look.Files {
+		if f.Go {
+			files[f.Path] = f.Data
+		}
+	}
+	q := probe.Question{Chain: p.Chain, Host: host, Trust: probe.TrustOf(files), Candidate: in.Candidate, Now: in.Now.Add(p.Look.Skew)}
+	if p.Own.Class != certs.ClassOK && (len(p.Chain) == 0 || certs.ClassifyDial(errors.New(p.Own.Error)) == p.Own.Class && p.Own.Class != certs.ClassOther) {
+		return probe.JudgeDial(p.Own.Class, p.Own.Error, q)
+	}
+	return probe.Judge(q)
+}
+
+func resultOf(in question, n tkg.Node, p nodelook.Proof, hasCandidate bool) result {
 	r := result{
 		Name: n.Name, Address: n.Address, OK: p.Own.OK, Class: string(p.Own.Class), Error: p.Own.Error, Missing: p.Own.Missing,
 		Chain: []link{}, OpenSSL: openssl{Available: p.Look.OpenSSL.Available, Code: p.Look.OpenSSL.Code, Text: p.Look.OpenSSL.Text},
 	}
-	for _, c := range p.Chain {
+	for _, c := range p.Chain[:min(len(p.Chain), maxLinks)] {
 		r.Chain = append(r.Chain, linkOf(certs.Info(c)))
 	}
+	c := judge(in, p)
+	r.Verdict, r.Remedy, r.FixableByTrust, r.Also = c.ID, string(c.Remedy), c.Trust, []string{}
+	for _, f := range c.Also {
+		r.Also = append(r.Also, f.ID)
+	}
 	notes := []string{p.Own.Note}
+	if !c.Accepted {
+		notes = append(notes, c.Text(in.Registry))
+	}
 	if hasCandidate {
 		r.CandidateOK, r.CandidateError, r.Missing = p.With.OK, p.With.Error, p.With.Missing
 		if !p.With.OK && p.With.Note != p.Own.Note {

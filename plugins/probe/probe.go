@@ -66,7 +66,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	out, evidence := conclude(in, workers.Nodes, proofs)
+	out, evidence := conclude(question{input: in, Candidate: candidate, Now: s.env.Now()}, workers.Nodes, proofs)
 	raw, err := sdk.Output(out)
 	if err != nil {
 		return none, err

@@ -66,7 +66,7 @@ func TestConclude(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, evidence := conclude(input{Registry: registrytest.Host, CA: c.ca}, nodes[:len(c.proofs)], c.proofs)
+			out, evidence := conclude(question{input: input{Registry: registrytest.Host, CA: c.ca}, Now: time.Now()}, nodes[:len(c.proofs)], c.proofs)
 			missing := out.Missing
 			if c.want.Missing != "" && strings.Contains(missing, c.want.Missing) {
 				missing = c.want.Missing
@@ -81,6 +81,60 @@ func TestConclude(t *testing.T) {
 				if e.Subject == "" || e.Check == "" || e.Text == "" || e.Verdict == "" || len(e.Data) > 64<<10 {
 					t.Errorf("%s: incomplete evidence %+v", c.reason, e)
 				}
+			}
+		})
+	}
+}
+
+// TestVerdicts: the step and the command give the same verdicts.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	root, old := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Corp Root CA")
+	leaf := root.Leaf(t, nil).Cert
+	other := root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.lab"} }).Cert
+	none := certs.NewRoots(nil)
+	file := func(data []byte) func(*nodelook.Proof) {
+		return func(p *nodelook.Proof) {
+			p.Look.Files = []nodelook.File{{Path: "/etc/ssl/certs/tkg-a.pem", Data: data, Go: true}}
+		}
+	}
+	type answer struct {
+		Verdict, Remedy string
+		Trust           bool
+		Also            []string
+	}
+	cases := map[string]struct {
+		reason string
+		proof  nodelook.Proof
+		change func(*nodelook.Proof)
+		want   answer
+	}{
+		"Trusted": {reason: "its own roots", proof: seen([]*x509.Certificate{leaf}, none.With(root.Cert)), change: file(root.PEM()), want: answer{"trusted", "none", false, []string{}}},
+		"OldCA":   {reason: "B06", proof: seen([]*x509.Certificate{leaf}, none.With(old.Cert)), change: file(old.PEM()), want: answer{"same-name-other-key", "replace-ca", true, []string{}}},
+		"BOM":     {reason: "I04 on a node", proof: seen([]*x509.Certificate{leaf}, none), change: file(append([]byte("\xef\xbb\xbf"), root.PEM()...)), want: answer{"trust-file-bom", "fix-encoding", true, []string{}}},
+		"Two":     {reason: "name and trust", proof: seen([]*x509.Certificate{other}, none.With(old.Cert)), change: file(old.PEM()), want: answer{"name-mismatch", "fix-name", false, []string{"same-name-other-key"}}},
+		"Refused": {reason: "no chain", proof: nodelook.Proof{Own: certs.Verdict{Class: certs.ClassRefused, Error: "dial tcp: connection refused"}}, want: answer{"refused", "fix-network", false, []string{}}},
+		"Alert": {
+			reason: "no chain", proof: nodelook.Proof{Own: certs.Verdict{Class: certs.ClassAlert, Error: "remote error: tls: unrecognized name"}},
+			want: answer{"name-refused", "fix-name", false, []string{}},
+		},
+		"OtherKey": {
+			reason: "a chain and a broken handshake", proof: nodelook.Proof{
+				Chain: []*x509.Certificate{leaf},
+				Own:   certs.Verdict{Class: certs.ClassKeyMismatch, Error: "tls: invalid signature by the server certificate: ECDSA verification failure"},
+			}, change: file(root.PEM()), want: answer{"key-mismatch", "fix-server-certificate", false, []string{}},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.change != nil {
+				c.change(&c.proof)
+			}
+			out, _ := conclude(question{input: input{Registry: registrytest.Host}, Now: time.Now()}, []tkg.Node{{Name: "a"}}, []nodelook.Proof{c.proof})
+			n := out.Nodes[0]
+			if diff := cmp.Diff(c.want, answer{n.Verdict, n.Remedy, n.FixableByTrust, n.Also}); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s\n%s", c.reason, diff, n.Note)
 			}
 		})
 	}
@@ -118,7 +172,7 @@ func TestEvidenceVerdicts(t *testing.T) {
 	root := registrytest.NewRoot(t, "Corp Root CA")
 	p := seen([]*x509.Certificate{root.Leaf(t, nil).Cert}, certs.NewRoots(nil), root.Cert)
 	p.Look.OpenSSL = nodelook.OpenSSL{Available: true, Code: 21, Text: "unable to verify the first certificate"}
-	_, evidence := conclude(input{Registry: registrytest.Host, CA: "/ca.pem"}, []tkg.Node{{Name: "a"}}, []nodelook.Proof{p})
+	_, evidence := conclude(question{input: input{Registry: registrytest.Host, CA: "/ca.pem"}, Now: time.Now()}, []tkg.Node{{Name: "a"}}, []nodelook.Proof{p})
 	got := map[string]plugins.Verdict{}
 	for _, e := range evidence {
 		got[e.Check] = e.Verdict

@@ -35,12 +35,16 @@ const outputSchema = `{
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["name", "address", "ok", "class", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
+        "required": ["name", "address", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
         "properties": {
           "name": {"type": "string", "description": "name of the node"},
           "address": {"type": "string", "description": "IP address of the node"},
           "ok": {"type": "boolean", "description": "whether the node trusts what the registry presents to it, by Go's rules and with its own roots"},
           "class": {"type": "string", "description": "why not; ok if it does"},
+          "verdict": {"type": "string", "description": "what must be mended first, one of docs/checks.md"},
+          "remedy": {"type": "string", "description": "who mends it: none, add-ca, replace-ca, fix-encoding, reissue-ca, fix-server-certificate, ..., as docs/checks.md has it"},
+          "fixableByTrust": {"type": "boolean", "description": "whether a CA added to or replaced in what this node trusts makes it pass"},
+          "also": {"type": "array", "description": "verdicts that come to light once the first is mended", "items": {"type": "string"}},
           "error": {"type": "string", "description": "the error as containerd words it; empty if it does"},
           "chain": {
             "type": "array",
@@ -96,17 +100,21 @@ type output struct {
 
 // result is what one worker would say.
 type result struct {
-	Name           string  `json:"name"`
-	Address        string  `json:"address"`
-	OK             bool    `json:"ok"`
-	Class          string  `json:"class"`
-	Error          string  `json:"error"`
-	Chain          []link  `json:"chain"`
-	CandidateOK    bool    `json:"candidateOk"`
-	CandidateError string  `json:"candidateError"`
-	Missing        string  `json:"missing"`
-	OpenSSL        openssl `json:"openssl"`
-	Note           string  `json:"note"`
+	Name           string   `json:"name"`
+	Address        string   `json:"address"`
+	OK             bool     `json:"ok"`
+	Class          string   `json:"class"`
+	Verdict        string   `json:"verdict"`
+	Remedy         string   `json:"remedy"`
+	FixableByTrust bool     `json:"fixableByTrust"`
+	Also           []string `json:"also"`
+	Error          string   `json:"error"`
+	Chain          []link   `json:"chain"`
+	CandidateOK    bool     `json:"candidateOk"`
+	CandidateError string   `json:"candidateError"`
+	Missing        string   `json:"missing"`
+	OpenSSL        openssl  `json:"openssl"`
+	Note           string   `json:"note"`
 }
 
 type link struct {
