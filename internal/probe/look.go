@@ -226,7 +226,11 @@ func (s sight) scoutVerdict(version bool) (id, note string) {
 	case w != nil && w.version != 0 && w.version < tls.VersionTLS12, version:
 		return "old-tls-version", "the server speaks only " + s.oldVersion()
 	case w != nil && len(w.certs) > 0:
-		if c, err := x509.ParseCertificate(w.certs[0]); err == nil {
+		c, err := x509.ParseCertificate(w.certs[0])
+		if err != nil && !strings.Contains(s.err.Error(), "failed to parse") {
+			return sight{err: err, wide: w}.parseVerdict()
+		}
+		if err == nil {
 			if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < minRSA {
 				return "weak-key", fmt.Sprintf("the RSA key of the server's certificate has only %d bits", key.N.BitLen())
 			}

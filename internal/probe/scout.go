@@ -60,7 +60,7 @@ func clientHello(serverName string) ([]byte, error) {
 		name := block16(append([]byte{0}, block16([]byte(serverName))...))
 		ext = append(ext, extension(0, name)...)
 	}
-	ext = append(ext, extension(10, block16(words(29, 23, 24, 25, 30, 256, 257, 258)))...)
+	ext = append(ext, extension(10, block16(words(29, 23, 24, 25, 30, 22, 26, 27, 28, 256, 257, 258)))...)
 	ext = append(ext, extension(11, []byte{1, 0})...)
 	ext = append(ext, extension(13, block16(words(
 		0x0403, 0x0503, 0x0603, 0x0807, 0x0808, 0x0809, 0x080a, 0x080b, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601,
