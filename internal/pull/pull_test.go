@@ -113,7 +113,7 @@ func TestParseMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := pull.ParseMessage(c.image, c.message)
-			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(pull.Failure{}, "Message")); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(pull.Failure{}, "Message", "Asked")); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", c.reason, diff)
 			}
 		})
@@ -144,10 +144,10 @@ func TestClass(t *testing.T) {
 		"tls: failed to parse certificate from server: x509: negative serial number":                                         pull.ServerCertificate,
 		"remote error: tls: certificate required":                                                                            pull.ServerCertificate,
 		"remote error: tls: handshake failure":                                                                               pull.ServerCertificate,
-		"proxyconnect tcp: tls: failed to verify certificate: x509: certificate signed by unknown authority":                 pull.Trust,
-		"proxyconnect tcp: dial tcp 10.0.0.1:3128: connect: connection refused":                                              pull.Network,
-		"http: server gave HTTP response to HTTPS client":                                                                    pull.Network,
-		"tls: first record does not look like a TLS handshake":                                                               pull.Network,
+		"proxyconnect tcp: tls: failed to verify certificate: x509: certificate signed by unknown authority":                 pull.Proxy,
+		"proxyconnect tcp: dial tcp 10.0.0.1:3128: connect: connection refused":                                              pull.Proxy,
+		"http: server gave HTTP response to HTTPS client":                                                                    pull.PlainHTTP,
+		"tls: first record does not look like a TLS handshake":                                                               pull.PlainHTTP,
 		"net/http: TLS handshake timeout":                                                                                    pull.Network,
 		"dial tcp 10.0.0.1:443: connect: connection refused":                                                                 pull.Network,
 		"dial tcp 10.0.0.1:443: connect: no route to host":                                                                   pull.Network,
@@ -183,23 +183,42 @@ func TestClass(t *testing.T) {
 	}
 }
 
+// FuzzParseMessage holds of any image, reason and message: what comes out is bounded, on one line, and holds neither a host that is
+// none nor a password; and a cause that follows a request at the end of the message is found whatever stands before it.
 func FuzzParseMessage(f *testing.F) {
-	f.Add(image, wrapped+head+unknown)
-	f.Add("", `Get "https://[::1]:5000/v2/": dial tcp [::1]:5000: connect: connection refused`)
-	f.Add("a@b", "\x1b]0;x\x07 rpc error: code = A desc = \xff\xfe")
-	classes := []string{pull.Trust, pull.ServerCertificate, pull.Auth, pull.Rate, pull.DNS, pull.Network, pull.Reference, pull.VSpherePod, pull.Unknown}
-	f.Fuzz(func(t *testing.T, image, message string) {
-		got := pull.ParseMessage(image, message)
-		for _, s := range []string{got.Image, got.Registry, got.Reason, got.Message, got.Candidate} {
+	f.Add(image, "ErrImagePull", wrapped+head+unknown)
+	f.Add("", "", `Get "https://[::1]:5000/v2/": dial tcp [::1]:5000: connect: connection refused`)
+	f.Add("a@b", "Failed", "\x1b]0;x\x07 rpc error: code = A desc = \xff\xfe")
+	f.Add("../../x\n", "InvalidImageName", `failed to get sandbox image "a": unexpected status from HEAD request to https://u:p@a/?b: 401 Unauthorized`)
+	f.Add("x", "ImageInspectError", `pulling from host a:1 failed with status code [manifests 1]: 429 Too Many Requests`)
+	f.Add("x", "", `vendir: Error: Unable to create round tripper: Get "https://u:p@pkg.lab/v2/": EOF`)
+	f.Fuzz(func(t *testing.T, image, reason, message string) {
+		got := pull.Parse(image, reason, message)
+		for _, s := range []string{got.Image, got.Registry, got.Asked, got.Reason, got.Message, got.Candidate} {
 			if len(s) > 8<<10 || !utf8.ValidString(s) || strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
 				t.Errorf("not bounded and printable: %q", s)
 			}
 		}
-		if strings.ContainsAny(got.Registry, " /@\"'") {
-			t.Errorf("not a host: %q", got.Registry)
+		if strings.ContainsAny(got.Registry+got.Asked, " /@\"'") {
+			t.Errorf("not a host: %q, %q", got.Registry, got.Asked)
 		}
-		if !slices.Contains(classes, got.Class) {
+		if !slices.Contains(pull.Classes(), got.Class) {
 			t.Errorf("no class: %q", got.Class)
+		}
+		if got.Class == pull.Trust && !strings.Contains(strings.ToLower(message), "cert") {
+			t.Errorf("trust out of nothing: %q", message)
+		}
+		end := pull.Parse("reg.lab:8443/p/app:1", reason, message+" "+head+"dial tcp 10.0.0.1:8443: connect: connection refused")
+		if end.Registry != "reg.lab:8443" {
+			t.Errorf("the last request went to reg.lab:8443, got %q", end.Registry)
+		}
+		switch end.Class {
+		case pull.Network, pull.VSpherePod, pull.KappController: // the two are known by what stands before the request
+		default:
+			t.Errorf("a refused connection is %s", end.Class)
+		}
+		if secret := pull.ParseMessage("", `Get "https://user:hunter2@reg.lab/": `+message); strings.Contains(secret.Message, "hunter2") && !strings.Contains(message, "hunter2") {
+			t.Errorf("a password shows: %q", secret.Message)
 		}
 	})
 }

@@ -24,7 +24,8 @@ type found struct {
 	given    string // the input's registry
 	registry string // the same as it is dialled; empty if all count
 	records  []*record
-	others   int // failing containers of other registries
+	notes    []string // what could not be looked at
+	others   int      // failing containers of other registries
 	dropped  int
 	scanned  int
 }
@@ -50,8 +51,12 @@ func (f *found) close(o *open) {
 	for _, r := range o.failing {
 		f.take(r)
 	}
+	taken := map[*record]bool{} // a static pod is there under two UIDs
 	for _, r := range o.creating {
-		f.take(r)
+		if !taken[r] {
+			taken[r] = true
+			f.take(r)
+		}
 	}
 	f.dropped += o.dropped
 }
@@ -60,7 +65,7 @@ func (f *found) close(o *open) {
 func (f *found) take(r *record) {
 	switch {
 	case !r.real:
-	case f.registry == "" || dialled(r.Registry) == f.registry || dialled(r.asked) == f.registry:
+	case f.registry == "" || dialled(r.Registry) == f.registry || dialled(r.ImageRegistry) == f.registry:
 		f.records = append(f.records, r)
 	default:
 		f.others++
@@ -69,9 +74,7 @@ func (f *found) take(r *record) {
 
 // gravity orders the classes: what this tool is for comes first, so that one wrong tag does not hide it.
 func gravity(class string) int {
-	return slices.Index([]string{
-		pull.Trust, pull.ServerCertificate, pull.DNS, pull.Network, pull.Auth, pull.Rate, pull.Reference, pull.VSpherePod, pull.Unknown,
-	}, class)
+	return slices.Index(pull.Classes(), class)
 }
 
 func (f *found) conclude() output {
@@ -117,14 +120,14 @@ func (f *found) commonestRegistry(class string) string {
 
 // warnings speaks of what the output does not show.
 func (f *found) warnings() []string {
-	var out []string
+	out := slices.Clone(f.notes)
 	if f.dropped > 0 {
 		out = append(out, fmt.Sprintf("%d more failing containers were not looked at one by one", f.dropped))
 	}
 	others := map[string]bool{}
 	for _, r := range f.records {
-		if r.Registry != "" && r.asked != "" && dialled(r.Registry) != dialled(r.asked) {
-			others[fmt.Sprintf("pulls from %s fail at %s, which was dialled in its place (a mirror, a token server or a redirect): probe that one", r.asked, r.Registry)] = true
+		if r.Registry != "" && r.ImageRegistry != "" && dialled(r.Registry) != dialled(r.ImageRegistry) {
+			others[fmt.Sprintf("pulls from %s fail at %s, which was dialled in its place (a mirror, a token server or a redirect): probe that one", r.ImageRegistry, r.Registry)] = true
 		}
 	}
 	lines := make([]string, 0, len(others))
@@ -133,10 +136,33 @@ func (f *found) warnings() []string {
 	}
 	slices.Sort(lines)
 	out = append(out, lines[:min(len(lines), 5)]...)
+	if hosts := f.distrustedPublic(); len(hosts) > 0 {
+		out = append(out, fmt.Sprintf("the public registry %s is not trusted either: a proxy seems to open TLS on the way, and then it is the proxy's CA that is missing", hosts[0]))
+	}
 	if f.others > 0 {
 		out = append(out, fmt.Sprintf("%d failing containers pull from other registries than %s and do not count", f.others, f.given))
 	}
 	return out
+}
+
+// distrustedPublic returns the public registries that are not trusted, which any node's system roots would be enough for.
+func (f *found) distrustedPublic() []string {
+	var out []string
+	for _, r := range f.records {
+		if r.Class == pull.Trust && isPublic(r.Registry) && !slices.Contains(out, r.Registry) {
+			out = append(out, r.Registry)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func isPublic(host string) bool {
+	host = strings.TrimSuffix(host, ":443")
+	return slices.ContainsFunc([]string{
+		"docker.io", "gcr.io", "pkg.dev", "ghcr.io", "quay.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com", "registry.access.redhat.com",
+		"projects.registry.vmware.com",
+	}, func(public string) bool { return host == public || strings.HasSuffix(host, "."+public) })
 }
 
 func evidence(out output, ref tkg.Ref) []plugins.Evidence {
@@ -150,12 +176,15 @@ func evidence(out output, ref tkg.Ref) []plugins.Evidence {
 	all[0].Text = fmt.Sprintf("%d pods looked at, %d containers wait for an image: %s", out.Scanned, out.FailingCount, counts(out.Failing))
 	for _, f := range out.Failing[:min(len(out.Failing), maxEvidence)] {
 		subject := "pod " + f.Namespace + "/" + f.Pod
-		if f.Scope == scopeSupervisor {
+		switch f.Scope {
+		case scopeSupervisor:
 			subject = "vSphere Pod " + f.Namespace + "/" + f.Pod
+		case scopePackage:
+			subject = "package " + f.Namespace + "/" + f.Pod
 		}
 		all = append(all, plugins.Evidence{
 			Subject: subject, Check: "image-pull", Verdict: plugins.Bad,
-			Text: fmt.Sprintf("%s on %s: %s (%s): %s", f.Image, cmp.Or(f.Node, "no node"), f.Reason, f.Class, cmp.Or(f.Message, "no message")),
+			Text: fmt.Sprintf("%s on %s: %s (%s): %s", cmp.Or(f.Image, f.Registry), cmp.Or(f.Node, "no node"), f.Reason, f.Class, cmp.Or(f.Message, "no message")),
 		})
 	}
 	return all

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,8 +26,8 @@ type open struct {
 // record is a failing container while Events may still say more of it.
 type record struct {
 	failing
-	// asked is the host of the image's name, which a mirror may stand in for.
-	asked string
+	// guess says that the class follows from the reason alone, so that an Event which names the cause tells more.
+	guess bool
 	// when is the time of the Event that the cause was taken from, as the server wrote it: RFC 3339 sorts by text.
 	when string
 	// real is false for a pod that may only be slow to start.
@@ -77,7 +78,10 @@ func (f *found) pod(u *unstructured.Unstructured, o *open) {
 	// A vSphere Pod that waits for its images may show no status of its containers.
 	silent := o.scope == scopeSupervisor && len(children(u, "status", "containerStatuses")) == 0
 	if starting || silent {
-		o.creating[u.GetUID()] = o.record(u, "", "", "", "")
+		r := o.record(u, "", "", "", "")
+		for _, uid := range identities(u) {
+			o.creating[uid] = r
+		}
 	}
 }
 
@@ -89,13 +93,16 @@ func (o *open) add(u *unstructured.Unstructured, container, image, reason, messa
 	r := o.record(u, container, image, reason, message)
 	r.real = true
 	o.failing = append(o.failing, r)
-	o.byPod[u.GetUID()] = append(o.byPod[u.GetUID()], r)
+	for _, uid := range identities(u) {
+		o.byPod[uid] = append(o.byPod[uid], r)
+	}
 }
 
 func (o *open) record(u *unstructured.Unstructured, container, image, reason, message string) *record {
 	node, _, _ := unstructured.NestedString(u.Object, "spec", "nodeName")
 	r := &record{failing: failing{
-		Scope: o.scope, Namespace: u.GetNamespace(), Pod: u.GetName(), Container: container, Node: node, Image: image, Reason: reason,
+		Scope: o.scope, Namespace: word(u.GetNamespace()), Pod: word(u.GetName()), Container: word(container), Node: word(node), Image: image,
+		Reason: word(reason),
 	}}
 	r.tell(reason, message, "")
 	return r
@@ -103,21 +110,19 @@ func (o *open) record(u *unstructured.Unstructured, container, image, reason, me
 
 // tell takes in what a status or an Event says.
 func (r *record) tell(reason, message, when string) {
-	p := pull.ParseMessage(r.Image, message)
-	if reason == "InvalidImageName" && p.Class == pull.Unknown {
-		p.Class = pull.Reference
-	}
+	p := pull.Parse(r.Image, reason, message)
+	r.guess = reason != "" && pull.ParseMessage(r.Image, message).Class == pull.Unknown
 	if r.Scope == scopeSupervisor {
 		p.Class = pull.VSpherePod
 	}
 	r.Image, r.Registry, r.Class, r.Message, r.when = p.Image, p.Registry, p.Class, short(p.Message), when
-	r.asked = pull.ParseMessage(p.Image, "").Registry
+	r.ImageRegistry, r.Sandbox = p.Asked, p.Sandbox
 }
 
 // wantsCauses reports whether a status has lost its cause.
 func (o *open) wantsCauses() bool {
 	for _, r := range o.failing {
-		if r.Class == pull.Unknown || o.scope == scopeSupervisor {
+		if r.guess || r.Class == pull.Unknown || o.scope == scopeSupervisor {
 			return true
 		}
 	}
@@ -130,7 +135,7 @@ func (o *open) wantsSandboxes() bool { return len(o.creating) > 0 }
 func (o *open) cause(u *unstructured.Unstructured) {
 	message, when := text(u.Object, "message"), eventTime(u)
 	for _, r := range o.byPod[involved(u)] {
-		if r.Class != pull.Unknown && r.when == "" || when <= r.when || !strings.Contains(message, `"`+r.Image+`"`) {
+		if r.Class != pull.Unknown && !r.guess && r.when == "" || when <= r.when || !strings.Contains(message, `"`+r.Image+`"`) {
 			continue
 		}
 		if pull.ParseMessage(r.Image, message).Class != pull.Unknown {
@@ -147,8 +152,8 @@ func (o *open) sandbox(u *unstructured.Unstructured) {
 		return
 	}
 	r.Image = ""
-	r.tell("", message, when)
-	r.Reason, r.real = text(u.Object, "reason"), true
+	r.tell("FailedCreatePodSandBox", message, when)
+	r.Reason, r.real = "FailedCreatePodSandBox", true
 }
 
 // supervisor takes in a warning about a vSphere Pod.
@@ -164,9 +169,33 @@ func (o *open) supervisor(u *unstructured.Unstructured) {
 	}
 	if r := o.creating[involved(u)]; r != nil && when > r.when {
 		r.tell("", message, when)
-		r.Reason, r.real = text(u.Object, "reason"), true
+		r.Reason, r.real = word(text(u.Object, "reason")), true
 	}
 }
+
+// packaged takes in one object of kapp-controller that fails because of a registry.
+func (o *open) packaged(u *unstructured.Unstructured) {
+	failed := slices.ContainsFunc(children(u, "status", "conditions"), func(c map[string]any) bool {
+		return text(c, "type") == "ReconcileFailed" && text(c, "status") == "True"
+	})
+	message, _, _ := unstructured.NestedString(u.Object, "status", "usefulErrorMessage")
+	if failed && u.GetDeletionTimestamp() == nil && pull.ParseMessage("", message).Class == pull.KappController {
+		o.add(u, "", "", "ReconcileFailed", message)
+	}
+}
+
+// identities returns the UIDs under which Events speak of a pod: its own; and for a static pod that of the kubelet's own file, by which
+// the kubelet knows it.
+func identities(u *unstructured.Unstructured) []types.UID {
+	out := []types.UID{u.GetUID()}
+	if hash := u.GetAnnotations()["kubernetes.io/config.hash"]; hash != "" && types.UID(hash) != out[0] {
+		out = append(out, types.UID(hash))
+	}
+	return slices.DeleteFunc(out, func(uid types.UID) bool { return uid == "" })
+}
+
+// word bounds a name that another gave, and keeps it on its line: it is shown to people.
+func word(s string) string { return pull.Printable(s, 253) }
 
 func involved(u *unstructured.Unstructured) types.UID {
 	uid, _, _ := unstructured.NestedString(u.Object, "involvedObject", "uid")

@@ -2,7 +2,9 @@ package detect
 
 import (
 	"context"
+	"errors"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -38,8 +40,38 @@ func scanCluster(ctx context.Context, supervisor *kube.Client, ref tkg.Ref, f *f
 	if err == nil && open.wantsSandboxes() {
 		err = each(ctx, c, events, "", "involvedObject.kind=Pod,reason=FailedCreatePodSandBox", open.sandbox)
 	}
-	if err == nil {
-		f.close(open)
+	if err = f.without(err, "Events of the cluster"); err != nil {
+		return err
+	}
+	f.close(open)
+	return scanPackages(ctx, c, f)
+}
+
+// scanPackages looks at what kapp-controller fetches. It dials by itself and has its own trust, so that it may fail where the nodes do
+// not; its words are in the status of its objects alone.
+func scanPackages(ctx context.Context, c *kube.Client, f *found) error {
+	open := newOpen(scopePackage)
+	for _, kind := range []string{"PackageInstall", "PackageRepository"} {
+		r, err := c.Resource(ctx, "packaging.carvel.dev", kind)
+		if errors.Is(err, kube.ErrNotServed) {
+			continue
+		}
+		if err == nil {
+			err = each(ctx, c, r, "", "", open.packaged)
+		}
+		if err = f.without(err, kind+" objects"); err != nil {
+			return err
+		}
+	}
+	f.close(open)
+	return nil
+}
+
+// without makes a note of what may not be read; other errors it returns.
+func (f *found) without(err error, what string) error {
+	if apierrors.IsForbidden(err) {
+		f.notes = append(f.notes, what+" may not be read with this login and were not looked at")
+		return nil
 	}
 	return err
 }
@@ -63,10 +95,11 @@ func scanSupervisor(ctx context.Context, c *kube.Client, ref tkg.Ref, f *found) 
 	if open.wantsCauses() || open.wantsSandboxes() {
 		err = each(ctx, c, events, ref.Namespace, "involvedObject.kind=Pod,type=Warning", open.supervisor)
 	}
-	if err == nil {
-		f.close(open)
+	if err = f.without(err, "Events of namespace "+ref.Namespace); err != nil {
+		return err
 	}
-	return err
+	f.close(open)
+	return nil
 }
 
 func kinds(ctx context.Context, c *kube.Client) (pods, events kube.Resource, err error) {

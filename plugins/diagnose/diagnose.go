@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tkgfix/tkgfix/internal/pull"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
@@ -133,6 +134,9 @@ func warnings(f facts, a answer) []string {
 	}
 	if f.vSpherePodsToo() && a.remedy != notTKG {
 		out = append(out, "vSphere Pods of the Supervisor fail as well: nothing that is done to the cluster helps them")
+	}
+	if f.packagesToo() && a.cause != pull.KappController {
+		out = append(out, "packages of kapp-controller fail as well: it has its own trust, which "+kappTrust)
 	}
 	if nodes := f.skewed(); len(nodes) > 0 && a.cause != "node-clock" {
 		out = append(out, "the clock is off on "+some(nodes))

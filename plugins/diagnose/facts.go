@@ -46,18 +46,26 @@ func severity(n nodeProbe) int {
 	return 1
 }
 
-// class is the class of the pods' messages. Those of the Supervisor's pods count only when no other pod fails.
-func (f facts) class() string {
+// podClasses are the classes of the messages of the cluster's own pods, as far as they concern the registry.
+func (f facts) podClasses() []string {
 	var found []string
 	for _, p := range f.detected.Failing {
-		if p.Scope != "supervisor" && (f.detected.Registry == "" || p.Registry == "" || p.Registry == f.detected.Registry) {
+		if p.isPod() && (f.detected.Registry == "" || p.Registry == "" || p.Registry == f.detected.Registry) {
 			found = append(found, p.Class)
 		}
 	}
+	return found
+}
+
+// class is the class of the pods' messages. Those who pull for themselves, the Supervisor and kapp-controller, count only when no pod
+// of the cluster fails.
+func (f facts) class() string {
+	found := f.podClasses()
+	foreign := f.detected.Class == pull.VSpherePod || f.detected.Class == pull.KappController
 	switch {
 	case slices.Contains(found, pull.Trust): // back-off repeats old causes, and a registry without trust tells no other
 		return pull.Trust
-	case f.detected.Class == pull.VSpherePod && len(found) > 0:
+	case foreign && len(found) > 0:
 		return found[0]
 	case f.detected.Class != "":
 		return f.detected.Class
@@ -69,9 +77,23 @@ func (f facts) class() string {
 	return pull.Unknown
 }
 
+// otherCause tells whether every failing pod names a cause, and none a certificate: then containerd gets past TLS, or not as far as TLS,
+// and trust has no part in it whatever the handshake from the node shows.
+func (f facts) otherCause() bool {
+	found := f.podClasses()
+	return len(found) > 0 && !slices.ContainsFunc(found, func(class string) bool {
+		return class == pull.Trust || class == pull.ServerCertificate || class == pull.Unknown
+	})
+}
+
 // vSpherePodsToo tells whether pods of the Supervisor fail beside those of the cluster.
 func (f facts) vSpherePodsToo() bool {
 	return slices.ContainsFunc(f.detected.Failing, func(p failure) bool { return p.Scope == "supervisor" })
+}
+
+// packagesToo tells whether kapp-controller fails beside the pods of the cluster.
+func (f facts) packagesToo() bool {
+	return slices.ContainsFunc(f.detected.Failing, func(p failure) bool { return p.Scope == "package" })
 }
 
 func (f facts) asked() bool { return len(f.probed.Nodes) > 0 || f.worst.Class != "" }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/pull"
 )
 
 // ruleOut says of every remedy but the chosen one why it is not it, gentlest first.
@@ -43,6 +44,8 @@ func whyNotRestart(f facts, chosen answer) string {
 		return "no pod fails"
 	case chosen.remedy == notTKG:
 		return "containerd of the nodes has no part in it"
+	case chosen.told:
+		return "the pods name another cause"
 	case f.probed.Trusted && len(f.stale()) == 0:
 		return "on no node a trust file is known to be newer than containerd"
 	case f.probed.Trusted:
@@ -75,15 +78,15 @@ func whyNotNetwork(f facts, chosen answer) string {
 	return "the nodes reach " + f.registry() + ", and it answers by TLS"
 }
 
-func whyNotCredentials(f facts, _ answer) string {
-	if f.asked() && !f.probed.Trusted {
+func whyNotCredentials(f facts, chosen answer) string {
+	if f.asked() && !f.probed.Trusted && !chosen.told {
 		return "no credential is sent before TLS is done, and TLS fails"
 	}
 	return "no message says that the registry refused them"
 }
 
-func whyNotReference(f facts, _ answer) string {
-	if f.asked() && !f.probed.Trusted {
+func whyNotReference(f facts, chosen answer) string {
+	if f.asked() && !f.probed.Trusted && !chosen.told {
 		return "no image is asked for before TLS is done, and TLS fails"
 	}
 	return "no message says that there is no such image"
@@ -93,10 +96,16 @@ func whyNotElsewhere(f facts, _ answer) string {
 	if !f.detected.Affected {
 		return "no pod fails"
 	}
-	return "the failing pods run on the cluster's own nodes"
+	return "the pods that fail run on the cluster's own nodes"
 }
 
 func whyNotTrust(f facts, chosen answer) string {
+	switch {
+	case chosen.cause == pull.KappController:
+		return "kapp-controller does not use the nodes' trust"
+	case chosen.told && f.asked() && !f.probed.Trusted:
+		return "no failing pod names a certificate, so that no CA mends what they fail for"
+	}
 	switch chosen.remedy {
 	case recreate:
 		return "it is configured already: " + f.encoded.Candidate.ConfiguredAs

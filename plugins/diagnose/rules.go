@@ -14,6 +14,8 @@ type answer struct {
 	cause, remedy string
 	summary       string
 	stop, next    string
+	// told says that the cause is what the pods' own messages name.
+	told bool
 	// noFile says that there is no CA file that TkgServiceConfiguration could be given.
 	noFile bool
 }
@@ -21,7 +23,7 @@ type answer struct {
 // judge returns the first answer that fits. The order is from what the pods say, over what the nodes see, to what is stored.
 func judge(f facts) answer {
 	for _, rule := range []func(facts) (answer, bool){
-		notFailing, vSpherePod, notProbed, unreachable, clock, badServer, trusted, badCandidate, noCandidate, incomplete, configured, misencoded,
+		notFailing, vSpherePod, kappController, notProbed, unreachable, clock, badServer, otherCause, trusted, badCandidate, noCandidate, incomplete, configured, misencoded,
 	} {
 		if a, ok := rule(f); ok {
 			return a
@@ -51,6 +53,22 @@ func vSpherePod(f facts) (answer, bool) {
 		summary: "The image is pulled by the Supervisor for a vSphere Pod. Nothing in TkgServiceConfiguration or in a cluster's trust has a part in that, so recreating a cluster would change nothing.",
 		stop:    "the failing pods are vSphere Pods on the Supervisor, whose registry trust is not that of a TKG cluster",
 		next:    "let a vSphere administrator add the CA to the Supervisor itself (vSphere Client: Workload Management, Supervisors, Configure, Container Registries); vSphere 7 has no private registries for vSphere Pods",
+	}, true
+}
+
+// kappTrust ends a sentence on the trust of kapp-controller (tkg-facts.md §6.4).
+const kappTrust = "is spec.kappController.config.caCerts (PEM) of the KappControllerConfig CLUSTER-kapp-controller-package on the Supervisor"
+
+// kappController is for packages alone: kapp-controller dials by itself, so that no handshake of a node says anything of it.
+func kappController(f facts) (answer, bool) {
+	if f.class() != pull.KappController {
+		return answer{}, false
+	}
+	return answer{
+		cause: pull.KappController, remedy: notTKG, told: true,
+		summary: "No pod fails; kapp-controller does not get its packages from " + f.registry() + ". It has its own trust and dials by itself, so neither the nodes' trust nor new nodes would change anything.",
+		stop:    "kapp-controller cannot fetch packages from " + f.registry() + ", and the nodes' trust has no part in it",
+		next:    "kubectl get packageinstalls,packagerepositories -A -o yaml shows the cause (usefulErrorMessage): for x509 its trust " + kappTrust + "; for dial tcp the network between the cluster's pods and that registry",
 	}, true
 }
 
@@ -152,37 +170,6 @@ func trusted(f facts) (answer, bool) {
 		cause: "back-off", remedy: nothing,
 		summary: "Every node trusts " + f.registry() + ": the failing pods wait in back-off, and the kubelet tries again within five minutes.",
 	}, true
-}
-
-// notTrust is for pods whose messages name a cause behind TLS.
-func notTrust(f facts) (answer, bool) {
-	fine := "TLS with " + f.registry() + " is fine on every node; "
-	switch class := f.class(); class {
-	case pull.Auth:
-		return answer{
-			cause: class, remedy: credentials, summary: fine + "the registry refuses the credentials.",
-			stop: "the registry refuses the credentials of the failing pods",
-			next: "correct the pull secret: kubectl create secret docker-registry, named in imagePullSecrets of the pod or its service account",
-		}, true
-	case pull.Rate:
-		return answer{
-			cause: "rate-limit", remedy: credentials, summary: fine + "the registry limits how often it is asked.",
-			stop: "the registry answers 429 Too Many Requests", next: "wait, pull with credentials that have a higher limit, or use a mirror",
-		}, true
-	case pull.Reference:
-		return answer{
-			cause: class, remedy: reference, summary: fine + "there is no such image, or its name is malformed.",
-			stop: "the failing pods ask for an image that the registry does not have", next: "correct repository, tag or digest in the pod's image",
-		}, true
-	case pull.DNS, pull.Network:
-		return answer{
-			cause: class, remedy: network,
-			summary: fine + "the pods' own messages speak of the network: it has been mended meanwhile, or containerd goes by a proxy that this handshake did not use.",
-			stop:    "the pods fail for a network cause that the handshake from the nodes does not show",
-			next:    "on a node: systemctl show containerd -p Environment shows its proxy; the registry may have to be in noProxy. If the network was just mended, the pods pull again within five minutes",
-		}, true
-	}
-	return answer{}, false
 }
 
 func badCandidate(f facts) (answer, bool) {

@@ -85,6 +85,9 @@ type failure struct {
 	Class    string `json:"class"`
 }
 
+// isPod tells whether a node of the cluster pulls for it.
+func (f failure) isPod() bool { return f.Scope != "supervisor" && f.Scope != "package" }
+
 type nodeTrust struct {
 	Nodes          []nodeFiles `json:"nodes"`
 	OK             bool        `json:"ok"`
