@@ -76,8 +76,9 @@ func Decode(data string, wantLayers int) Decoded {
 			return found(Decoded{Layers: layers, PEM: at}, quirks, wantLayers)
 		}
 		if layers > 0 && isDER(at) {
-			text := "under " + times(layers) + " of base64 there is DER (binary), not PEM"
-			return Decoded{Layers: layers, DER: at, Forms: add([]Form{FormDER}, quirks...), Problem: text}
+			d := found(Decoded{Layers: layers, DER: at, Forms: []Form{FormDER}}, quirks, wantLayers)
+			d.Problem = "under " + times(layers) + " of base64 there is DER (binary), not PEM"
+			return d
 		}
 		next, more, err := unbase64(at)
 		if err != nil || len(next) == 0 {
@@ -95,12 +96,12 @@ func Decode(data string, wantLayers int) Decoded {
 // found compares the layers over a PEM with those that are wanted, and adds what is unusual about them.
 func found(d Decoded, quirks []Form, want int) Decoded {
 	var problems []string
-	if text := compareLayers(d.Layers, want); text != "" {
+	if text := LayerProblem(d.Layers, want); text != "" {
 		problems = append(problems, text)
 		d.Forms = add(d.Forms, layerForm(d.Layers, want))
 	}
 	for _, quirk := range quirks {
-		if text := quirkProblem(quirk); text != "" {
+		if text := quirk.Problem(); text != "" {
 			problems = append(problems, text)
 		}
 	}
@@ -118,9 +119,9 @@ func layerForm(have, want int) Form {
 	return FormTooFewLayers
 }
 
-// quirkProblem says why base64 in this form cannot be used; empty if it can.
-func quirkProblem(form Form) string {
-	switch form {
+// Problem says why base64 in this form cannot be used; empty if it can, and for a form that is not one of the base64's.
+func (f Form) Problem() string {
+	switch f {
 	case FormBase64BOM:
 		return "a byte order mark stands before the base64"
 	case FormBase64Padding:
@@ -154,7 +155,8 @@ func Encode(pem []byte, layers int) string {
 	return string(pem)
 }
 
-func compareLayers(have, want int) string {
+// LayerProblem says in words how the layers that a value has differ from those that its place wants; empty if they do not.
+func LayerProblem(have, want int) string {
 	switch {
 	case have == want:
 		return ""
@@ -193,9 +195,11 @@ func isPEM(b []byte) bool {
 	return bytes.Contains(b, []byte("-----BEGIN")) || bytes.Contains(b, []byte("BEGIN ")) && bytes.Contains(b, []byte("CERTIFICATE"))
 }
 
-// isDER tells whether the bytes begin as an ASN.1 sequence with a length of several bytes, or of none, as any certificate, key or
-// container of such does.
-func isDER(b []byte) bool { return len(b) > 4 && b[0] == 0x30 && b[1] >= 0x80 && b[1] <= 0x84 }
+// isDER tells whether the bytes begin as an ASN.1 sequence: with a length of several bytes, or of none, as any certificate and most keys
+// and containers do, or with a short one that is exactly theirs, as small keys have.
+func isDER(b []byte) bool {
+	return len(b) > 4 && b[0] == 0x30 && (b[1] >= 0x80 && b[1] <= 0x84 || int(b[1]) == len(b)-2)
+}
 
 // unbase64 takes one layer off, and tells what is unusual about it.
 func unbase64(b []byte) ([]byte, []Form, error) {

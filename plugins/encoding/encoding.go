@@ -1,7 +1,7 @@
 // Package encoding is the step check-encoding: it takes every stored CA apart, layer by layer, and says whether the nodes can
 // use it, with the corrected value when they cannot.
 //
-// The judgement is pure (judge.go); this file only reads TkgServiceConfiguration and the cluster.
+// The judgement is pure (judge.go); read.go reads TkgServiceConfiguration, the cluster, and the Secrets that a Cluster names.
 package encoding
 
 import (
@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tkgfix/tkgfix/internal/inputfile"
 	"github.com/tkgfix/tkgfix/internal/kube"
@@ -22,12 +20,6 @@ import (
 
 // Name is the word for uses:.
 const Name = "check-encoding"
-
-const (
-	serviceKind = "TkgServiceConfiguration"
-	servicePath = "spec.trust.additionalTrustedCAs"
-	clusterPath = "spec.settings.network.trust.additionalTrustedCAs"
-)
 
 type step struct{}
 
@@ -49,7 +41,7 @@ func (step) Describe() plugins.Description {
 	}
 }
 
-// Plan reads the trust lists and judges them. A TkgServiceConfiguration that may not be read is a warning. It blocks on the Supervisor.
+// Plan reads the trust lists and judges them. What may not be read is a warning. It blocks on the Supervisor.
 func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
 	var none plugins.PlanResponse
 	in, err := sdk.Input[input](req.Input)
@@ -73,11 +65,11 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	if err != nil {
 		return none, err
 	}
-	lists, notes, err := read(ctx, client, ref)
+	slots, notes, err := read(ctx, client, ref)
 	if err != nil {
 		return none, err
 	}
-	return respond(judge(lists, candidate), notes)
+	return respond(judge(slots, candidate), notes)
 }
 
 // Apply does nothing: the step only reads.
@@ -85,56 +77,13 @@ func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.
 	return plugins.ApplyResponse{}, errors.New(Name + " only reads and has nothing to apply")
 }
 
-// read returns the trust lists, that of the Supervisor first, and warnings about what could not be read.
-func read(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]list, []string, error) {
-	owner, err := tkg.FindOwner(ctx, c, ref)
-	if err != nil {
-		return nil, nil, err
-	}
-	own, err := tkg.ClusterTrust(owner.Object)
-	if err != nil {
-		return nil, nil, err
-	}
-	cluster := list{where: owner.Kind + " " + ref.String(), path: clusterPath, entries: own}
-	service, warning, err := readService(ctx, c)
-	switch {
-	case err != nil:
-		return nil, nil, err
-	case warning != "":
-		return []list{cluster}, []string{warning}, nil
-	}
-	return []list{service, cluster}, nil, nil
-}
-
-func readService(ctx context.Context, c *kube.Client) (list, string, error) {
-	var none list
-	kind, err := c.Resource(ctx, tkg.RunGroup, serviceKind)
-	if errors.Is(err, kube.ErrNotServed) {
-		return none, "the Supervisor serves no TkgServiceConfiguration: only the cluster's own trust is judged", nil
-	}
-	if err != nil {
-		return none, "", err
-	}
-	obj, err := c.Get(ctx, kind, "", tkg.ServiceConfigurationName)
-	switch {
-	case apierrors.IsForbidden(err):
-		return none, "you may not read TkgServiceConfiguration, which needs the rights of a vSphere administrator: only the cluster's own trust is judged", nil
-	case apierrors.IsNotFound(err):
-		return none, "there is no TkgServiceConfiguration " + tkg.ServiceConfigurationName + ": only the cluster's own trust is judged", nil
-	case err != nil:
-		return none, "", err
-	}
-	entries, err := tkg.ServiceTrust(obj)
-	if err != nil {
-		return none, "", err
-	}
-	return list{where: serviceKind + " " + tkg.ServiceConfigurationName, path: servicePath, entries: entries}, "", nil
-}
-
 func respond(out output, warnings []string) (plugins.PlanResponse, error) {
 	resp := plugins.PlanResponse{Summary: summary(out), Warnings: warnings}
 	for _, e := range out.Entries {
 		resp.Evidence = append(resp.Evidence, evidenceOf(e))
+		if e.has(formUnread) {
+			resp.Warnings = append(resp.Warnings, e.Where+": "+messages()[formUnread])
+		}
 		if e.Problem != "" {
 			resp.Warnings = append(resp.Warnings, fmt.Sprintf("%s, entry %q: %s", e.Where, e.Name, e.Problem))
 		}
@@ -155,6 +104,17 @@ func evidenceOf(e entry) plugins.Evidence {
 	if !e.OK {
 		out.Verdict = plugins.Bad
 		out.Text += "\n" + e.Problem
+	}
+	for _, f := range e.Findings {
+		if !f.Fatal {
+			out.Text += "\n" + f.Message
+		}
+	}
+	if e.has(formPrivateKey) || e.has(formPKCS12) {
+		out.Check = "private-key"
+	}
+	if e.Corrected != "" {
+		out.Text += "\na corrected value is in the step's output: corrected"
 	}
 	out.Text += certificateLines(e.Subjects, e.Fingerprints)
 	return out

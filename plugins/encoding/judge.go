@@ -1,76 +1,199 @@
 package encoding
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/pull"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 )
 
-// wantLayers is how often TkgServiceConfiguration and TanzuKubernetesCluster want base64 (tkg-facts.md §1.0).
-const wantLayers = 1
-
-// list is the trust of one object.
-type list struct {
-	// where is the object's kind and name, path the field that holds the list.
+// slot is a place that holds one CA.
+type slot struct {
+	// where is the object's kind and name, path the field that holds the value or names it.
 	where, path string
-	entries     []tkg.TrustEntry
+	tkg.TrustEntry
+	// layers is how many layers of base64 the place wants.
+	layers int
+	// absent is the form's id when there is no value to judge.
+	absent string
+	// twoByOldPages says that old copies of the vendor's page ask for two layers here (tkg-facts.md §1.0).
+	twoByOldPages bool
 }
 
-// judge decodes every entry and compares them with the candidate. It is pure.
-func judge(lists []list, candidate candidateFile) output {
+// judge decodes every value and compares them with the candidate. It is pure.
+func judge(slots []slot, candidate candidateFile) output {
 	out := output{OK: true, Entries: []entry{}, Candidate: judgeCandidate(candidate)}
-	for _, l := range lists {
-		names := map[string]int{}
-		for _, e := range l.entries {
-			names[e.Name]++
+	names := map[[2]string]int{}
+	for _, s := range slots {
+		names[[2]string{s.where, s.Name}]++
+	}
+	for _, s := range slots {
+		judged := judgeSlot(s)
+		if !tkg.ValidTrustName(s.Name) && s.layers != tkg.LayersInline {
+			judged.find(formBadName, "", true)
 		}
-		for i, e := range l.entries {
-			judged := judgeEntry(e)
-			judged.Where, judged.Path = l.where, fmt.Sprintf("%s[%d].data", l.path, i)
-			judged.reject(nameProblem(e.Name, names[e.Name]))
-			out.OK = out.OK && judged.OK
-			out.Entries = append(out.Entries, judged)
+		if count := names[[2]string{s.where, s.Name}]; count > 1 && s.layers == tkg.LayersService {
+			judged.find(formDuplicateName, fmt.Sprintf("%d entries have this name, and the nodes keep one file a name", count), true)
 		}
+		out.OK = out.OK && judged.OK
+		out.Entries = append(out.Entries, judged)
 	}
 	out.Candidate.ConfiguredAs = configuredAs(out.Entries, out.Candidate.Fingerprints)
 	return out
 }
 
-func judgeEntry(stored tkg.TrustEntry) entry {
-	decoded := tkg.Decode(stored.Data, wantLayers)
+func judgeSlot(s slot) entry {
 	e := entry{
-		Name: stored.Name, Layers: decoded.Layers, WantLayers: wantLayers, OK: true,
-		Subjects: []string{}, Fingerprints: []string{},
+		Where: shown(s.where), Path: s.path, Name: shown(s.Name), WantLayers: s.layers, OK: true,
+		Findings: []finding{}, Subjects: []string{}, Fingerprints: []string{},
 	}
-	e.reject(decoded.Problem)
-	content := decoded.PEM
-	if content == nil {
-		content = []byte(stored.Data) // ParseBundle looks under base64 for DER as well
+	if s.absent != "" {
+		e.find(s.absent, "", s.absent != formUnread)
+		return e
 	}
-	bundle, err := certs.ParseBundle(content)
-	if decoded.PEM != nil && err != nil {
-		e.reject(err.Error())
+	decoded := tkg.Decode(s.Data, s.layers)
+	e.Layers = decoded.Layers
+	layersOf(&e, s, decoded)
+	var found []*x509.Certificate
+	var whole bool
+	switch {
+	case decoded.PEM != nil:
+		found, whole = e.text(decoded.PEM)
+	case decoded.DER != nil:
+		found, whole = e.binary(decoded.DER)
 	}
-	for _, f := range bundle.Findings {
-		if f.Fatal && (decoded.PEM != nil || f.Kind == certs.KindPrivateKey) {
-			e.reject(f.Text)
-		}
-	}
-	if hasKey(bundle) {
-		e.reject("take the key for leaked and replace it: everybody who may read this object can read it")
-	}
-	found := append(slices.Clone(bundle.Certs), bundle.Recoverable...)
 	e.Subjects, e.Fingerprints = describe(found)
-	if !e.OK && len(found) > 0 {
-		e.Corrected = tkg.Encode(certs.Normalize(found), wantLayers)
+	if !e.OK && whole {
+		e.Corrected = corrected(found, s.layers)
 	}
 	return e
 }
+
+// layersOf notes what is wrong with the layers, and what is unusual about their base64.
+func layersOf(e *entry, s slot, decoded tkg.Decoded) {
+	for _, form := range decoded.Forms {
+		switch form {
+		case tkg.FormDER: // said by the content
+		case tkg.FormWrapped:
+			e.find(string(form), "", false)
+		case tkg.FormPlain, tkg.FormTooManyLayers, tkg.FormTooFewLayers:
+			text := tkg.LayerProblem(decoded.Layers, s.layers)
+			if s.twoByOldPages && decoded.Layers == 2 {
+				text += " (old copies of the vendor's page ask for two in v1alpha3; the API's own types and the vendor's installer have one)"
+			}
+			e.find(string(form), text, true)
+		default:
+			e.find(string(form), cmp.Or(form.Problem(), decoded.Problem), true)
+		}
+	}
+}
+
+// text judges what was meant as PEM. It returns the certificates that can be had of it, and whether those are all that it was meant to
+// hold.
+func (e *entry) text(content []byte) (found []*x509.Certificate, whole bool) {
+	found, clean, err := e.bundle(content)
+	contained, ok := pkcs7In(content)
+	if ok {
+		e.find(formPKCS7, "", true)
+		found = append(found, contained...)
+	}
+	if err != nil && clean && !ok {
+		e.find(string(tkg.FormNoCertificate), err.Error(), true)
+	}
+	if clean && err == nil && !bytes.HasSuffix(content, []byte("\n")) {
+		e.find(formNoNewline, "", false)
+	}
+	e.authorities(found)
+	return found, len(found) > 0 && readable(content, len(contained) > 0)
+}
+
+// binary judges what is not text.
+func (e *entry) binary(der []byte) (found []*x509.Certificate, whole bool) {
+	contained, ok := pkcs7Certs(der)
+	switch {
+	case ok:
+		e.find(formPKCS7, "", true)
+		found = contained
+	case isPKCS12(der):
+		e.find(formPKCS12, "", true)
+	case isPrivateKey(der):
+		e.find(formPrivateKey, "", true)
+	default:
+		if found, _, _ = e.bundle(der); len(found) == 0 {
+			e.find(string(tkg.FormNoCertificate), "binary that is no certificate which Go can read", true)
+		}
+	}
+	e.authorities(found)
+	return found, len(found) > 0
+}
+
+// bundle notes what certs finds, and tells whether none of it is fatal.
+func (e *entry) bundle(content []byte) (found []*x509.Certificate, clean bool, err error) {
+	bundle, err := certs.ParseBundle(content)
+	clean = true
+	for _, f := range bundle.Findings {
+		e.find(string(f.Kind), f.Text, f.Fatal)
+		clean = clean && !f.Fatal
+	}
+	return append(slices.Clone(bundle.Certs), bundle.Recoverable...), clean, err
+}
+
+func (e *entry) authorities(found []*x509.Certificate) {
+	if slices.ContainsFunc(found, func(c *x509.Certificate) bool { return !c.IsCA }) {
+		e.find(formNotACA, "", false)
+	}
+}
+
+// readable tells whether each block that is meant as a certificate can be read. Where one cannot, a corrected value would lose it.
+func readable(content []byte, contained bool) bool {
+	text := string(content)
+	at := strings.Index(text, "BEGIN")
+	for at >= 0 {
+		rest := text[at+len("BEGIN"):]
+		next := strings.Index(rest, "BEGIN")
+		piece := rest
+		if next >= 0 {
+			piece, next = rest[:next], at+len("BEGIN")+next
+		}
+		if label, _, _ := strings.Cut(piece, "-"); strings.Contains(label, "CERTIFICATE") {
+			b, err := certs.ParseBundle([]byte("-----BEGIN" + piece))
+			if err != nil && len(b.Recoverable) == 0 && !contained {
+				return false
+			}
+		}
+		at = next
+	}
+	return true
+}
+
+// corrected returns the value to store in its place, empty if it cannot be proven to be right: a strict reader must get from it PEM of
+// which Go takes exactly these certificates.
+func corrected(found []*x509.Certificate, layers int) string {
+	value := tkg.Encode(certs.Normalize(found), layers)
+	pemText := []byte(value)
+	for range layers {
+		next, err := base64.StdEncoding.Strict().DecodeString(string(pemText))
+		if err != nil {
+			return ""
+		}
+		pemText = next
+	}
+	again, err := certs.ParseBundle(pemText)
+	if err != nil || !x509.NewCertPool().AppendCertsFromPEM(pemText) || !slices.EqualFunc(again.Certs, found, (*x509.Certificate).Equal) {
+		return ""
+	}
+	return value
+}
+
+// shown bounds a name that another gave, and keeps it on its line.
+func shown(name string) string { return pull.Printable(name, 300) }
 
 // reject adds a problem, once; none is none.
 func (e *entry) reject(problem string) {
@@ -84,16 +207,6 @@ func (e *entry) reject(problem string) {
 	case !strings.Contains(e.Problem, problem):
 		e.Problem += "; " + problem
 	}
-}
-
-func nameProblem(name string, count int) string {
-	switch {
-	case !tkg.ValidTrustName(name):
-		return "its name may hold only letters, digits, dash, underscore and dot, and is part of a file name on the nodes"
-	case count > 1:
-		return fmt.Sprintf("%d entries have this name, and the nodes keep one file a name", count)
-	}
-	return ""
 }
 
 func judgeCandidate(file candidateFile) candidateOutput {
@@ -132,10 +245,6 @@ func describe(found []*x509.Certificate) (subjects, fingerprints []string) {
 		fingerprints = append(fingerprints, certs.Fingerprint(c))
 	}
 	return subjects, fingerprints
-}
-
-func hasKey(b certs.Bundle) bool {
-	return slices.ContainsFunc(b.Findings, func(f certs.Finding) bool { return f.Kind == certs.KindPrivateKey })
 }
 
 func summary(out output) string {

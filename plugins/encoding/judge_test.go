@@ -40,6 +40,10 @@ func newCA(t *testing.T, name string) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 }
 
+func slotOf(data string, layers int) slot {
+	return slot{where: "TSC", path: "p", TrustEntry: tkg.TrustEntry{Name: "corp", Data: data}, layers: layers}
+}
+
 func TestJudgeEntry(t *testing.T) {
 	t.Parallel()
 	ca, key := newCA(t, "Corp Root CA")
@@ -72,7 +76,7 @@ func TestJudgeEntry(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := judgeEntry(tkg.TrustEntry{Name: "corp", Data: tc.data})
+			got := judgeSlot(slotOf(tc.data, 1))
 			if got.OK != (tc.problem == "") || !strings.Contains(got.Problem, tc.problem) || got.OK != (got.Problem == "") {
 				t.Errorf("%s: ok %v, problem %q, want %q", tc.reason, got.OK, got.Problem, tc.problem)
 			}
@@ -83,7 +87,7 @@ func TestJudgeEntry(t *testing.T) {
 				t.Errorf("%s: subjects (-want, +got):\n%s", tc.reason, diff)
 			}
 			if got.Corrected != "" {
-				if again := judgeEntry(tkg.TrustEntry{Name: "corp", Data: got.Corrected}); !again.OK || again.Corrected != "" {
+				if again := judgeSlot(slotOf(got.Corrected, 1)); !again.OK || again.Corrected != "" {
 					t.Errorf("%s: the corrected value is not right: %s", tc.reason, again.Problem)
 				}
 			}
@@ -163,7 +167,7 @@ func TestJudge(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := judge([]list{{where: "TSC", path: "spec.a", entries: tc.service}, {where: "TKC", path: "spec.b", entries: tc.cluster}}, tc.candidate)
+			got := judge(append(slotsOf("TSC", "spec.a", tc.service), slotsOf("TKC", "spec.b", tc.cluster)...), tc.candidate)
 			if got.OK != tc.ok {
 				t.Errorf("%s: ok is %v", tc.reason, got.OK)
 			}
@@ -193,7 +197,7 @@ func TestRespond(t *testing.T) {
 	t.Parallel()
 	ca, _ := newCA(t, "Corp Root CA")
 	entries := []tkg.TrustEntry{{Name: "good", Data: tkg.Encode(ca, 1)}, {Name: "bad", Data: tkg.Encode(ca, 2)}}
-	out := judge([]list{{where: "TSC", path: servicePath, entries: entries}}, candidateFile{"ca.pem", ca})
+	out := judge(slotsOf("TSC", servicePath, entries), candidateFile{"ca.pem", ca})
 	if diff := cmp.Diff("spec.trust.additionalTrustedCAs[1].data", out.Entries[1].Path); diff != "" {
 		t.Errorf("path (-want, +got):\n%s", diff)
 	}

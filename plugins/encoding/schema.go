@@ -20,11 +20,11 @@ const outputSchema = `{
     "ok": {"type": "boolean", "description": "whether the nodes can use every entry that was read"},
     "entries": {
       "type": "array",
-      "description": "the stored CAs, those of TkgServiceConfiguration first",
+      "description": "the stored CAs, those of TkgServiceConfiguration first; of a Cluster with a class those of its Secrets",
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["where", "path", "name", "layers", "wantLayers", "ok", "problem", "subjects", "fingerprints", "corrected"],
+        "required": ["where", "path", "name", "layers", "wantLayers", "ok", "problem", "findings", "subjects", "fingerprints", "corrected"],
         "properties": {
           "where": {"type": "string", "description": "kind and name of the object that holds it"},
           "path": {"type": "string", "description": "field of the object that holds it"},
@@ -33,9 +33,23 @@ const outputSchema = `{
           "wantLayers": {"type": "integer", "description": "layers of base64 that this place wants"},
           "ok": {"type": "boolean", "description": "whether the nodes can use it"},
           "problem": {"type": "string", "description": "what is wrong, empty if nothing"},
+          "findings": {
+            "type": "array",
+            "description": "each form in which the value was found that is not plain and right",
+            "items": {
+              "type": "object",
+              "additionalProperties": false,
+              "required": ["id", "message", "fatal"],
+              "properties": {
+                "id": {"type": "string", "description": "the form: too-many-layers, too-few-layers, plain-pem, der, pkcs7, private-key, bom, glued, dashes, ..."},
+                "message": {"type": "string", "description": "what it means; it never quotes the value"},
+                "fatal": {"type": "boolean", "description": "whether the nodes cannot use the value because of it, or it must not be stored"}
+              }
+            }
+          },
           "subjects": {"type": "array", "items": {"type": "string"}, "description": "subjects of its certificates"},
           "fingerprints": {"type": "array", "items": {"type": "string"}, "description": "SHA-256 of its certificates, lower-case hex"},
-          "corrected": {"type": "string", "description": "base64 ready to store in its place; empty if it is right or cannot be mended"}
+          "corrected": {"type": "string", "description": "what to store in its place, as kubectl shows it; proven to give what Go takes. Empty if it is right, or if a part of it cannot be read"}
         }
       }
     },
@@ -73,16 +87,17 @@ type output struct {
 }
 
 type entry struct {
-	Where        string   `json:"where"`
-	Path         string   `json:"path"`
-	Name         string   `json:"name"`
-	Layers       int      `json:"layers"`
-	WantLayers   int      `json:"wantLayers"`
-	OK           bool     `json:"ok"`
-	Problem      string   `json:"problem"`
-	Subjects     []string `json:"subjects"`
-	Fingerprints []string `json:"fingerprints"`
-	Corrected    string   `json:"corrected"`
+	Where        string    `json:"where"`
+	Path         string    `json:"path"`
+	Name         string    `json:"name"`
+	Layers       int       `json:"layers"`
+	WantLayers   int       `json:"wantLayers"`
+	OK           bool      `json:"ok"`
+	Problem      string    `json:"problem"`
+	Findings     []finding `json:"findings"`
+	Subjects     []string  `json:"subjects"`
+	Fingerprints []string  `json:"fingerprints"`
+	Corrected    string    `json:"corrected"`
 }
 
 type candidateOutput struct {
