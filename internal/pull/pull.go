@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -93,9 +94,7 @@ var (
 	// answered is how containerd words a status that it did not expect, and from how it does since 1.6.
 	answered = regexp.MustCompile(`(?i)\bunexpected status(?: code)?(?: from \w+ request to)? (https?://[^"\s]+?):? `)
 	from     = regexp.MustCompile(`\bpulling from host (\S+) failed with status code\b`)
-	// carvel is how imgpkg and vendir, which kapp-controller runs, word a registry that they do not get through to.
-	carvel = regexp.MustCompile(`preparing a transport to talk with the registry|Unable to create round tripper|\b(?:vendir|imgpkg): Error`)
-	asked  = regexp.MustCompile(`(?i)(?:failed to pull image|back-off pulling image|failed to pull and unpack image|pulling image) "([^"]+)"`)
+	asked    = regexp.MustCompile(`(?i)(?:failed to pull image|back-off pulling image|failed to pull and unpack image|pulling image) "([^"]+)"`)
 	// candidate is how crypto/x509 names a CA of the right name that did not sign.
 	candidate = regexp.MustCompile(`while trying to verify candidate authority certificate "([^"]*)"`)
 	hostForm  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?$|^\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?$`)
@@ -137,7 +136,7 @@ func puller(text string, sandbox bool, class string) string {
 	switch {
 	case strings.Contains(text, "failed to get images:"):
 		return VSpherePod
-	case carvel.MatchString(text):
+	case slices.ContainsFunc(carvel(), func(words string) bool { return strings.Contains(text, words) }):
 		return KappController
 	case sandbox && (class == Auth || class == Reference || class == Unknown):
 		return SandboxImage
@@ -145,11 +144,19 @@ func puller(text string, sandbox bool, class string) string {
 	return ""
 }
 
+// carvel is how imgpkg and vendir, which kapp-controller runs, word a registry that they do not get through to.
+func carvel() []string {
+	return []string{"preparing a transport to talk with the registry", "Unable to create round tripper", "vendir: Error", "imgpkg: Error"}
+}
+
 // split returns the host that was asked last, what is said of it, and whether the text names an address at all. The host is empty when
 // that address is none.
 func split(text string) (host, cause string, said bool) {
 	last := []int{-1, -1}
 	for _, form := range []*regexp.Regexp{request, answered, from} {
+		if form != request && !strings.Contains(text, "status") { // what is rare is not searched for in each message
+			continue
+		}
 		if all := form.FindAllStringSubmatchIndex(text, -1); len(all) > 0 && all[len(all)-1][0] > last[0] {
 			last = all[len(all)-1]
 			host = hostOf(text[last[2]:last[3]])

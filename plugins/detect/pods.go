@@ -111,7 +111,7 @@ func (o *open) record(u *unstructured.Unstructured, container, image, reason, me
 // tell takes in what a status or an Event says.
 func (r *record) tell(reason, message, when string) {
 	p := pull.Parse(r.Image, reason, message)
-	r.guess = reason != "" && pull.ParseMessage(r.Image, message).Class == pull.Unknown
+	r.guess = p.Reason == "" // the message names no cause
 	if r.Scope == scopeSupervisor {
 		p.Class = pull.VSpherePod
 	}
