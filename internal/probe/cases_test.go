@@ -234,7 +234,7 @@ func wellFormed(t *testing.T, r probe.Report) {
 	if !r.Accepted && r.GoError == "" {
 		t.Error("it is not accepted, and there is no error")
 	}
-	if !r.Accepted && !r.Verdict.Trust && !strings.Contains(r.Message, "recreate the cluster will not help") {
+	if !r.Accepted && !r.Verdict.Trust && !strings.Contains(r.Message, "recreating the cluster will not help") {
 		t.Errorf("it does not say that to recreate does not help: %s", r.Message)
 	}
 	if strings.Contains(r.Message+r.Text(), "PRIVATE KEY") {

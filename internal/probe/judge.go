@@ -255,11 +255,11 @@ func (c Conclusion) message(where string) string {
 	switch {
 	case c.Accepted && c.Remedy == None:
 	case !c.Trust:
-		parts = append(parts, "to add a CA or to recreate the cluster will not help")
+		parts = append(parts, "adding a CA or recreating the cluster will not help")
 	case c.Remedy == Encoding:
-		parts = append(parts, "to recreate the cluster will not help before that")
+		parts = append(parts, "recreating the cluster will not help before that")
 	case c.Remedy == Chain:
-		parts = append(parts, "to recreate the cluster will not help by itself")
+		parts = append(parts, "recreating the cluster will not help by itself")
 	}
 	if c.With != nil && !c.Accepted {
 		if c.With.Accepted {
