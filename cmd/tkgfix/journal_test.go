@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"time"
 
@@ -29,3 +30,25 @@ func makeRun(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = file.New(ts.Getenv("TKGFIX_STATE")).Append(context.Background(), args[0], 1, drafts...)
 	ts.Check(err)
 }
+
+// stopped is the value under which a script keeps the release of a lock whose holder does not go on.
+type stopped struct{}
+
+// stopLock takes $RUN for another, who goes on only at lostlock.
+func stopLock(ts *testscript.TestScript, _ bool, _ []string) {
+	holder := state.Holder{User: "bob", Host: "elsewhere", PID: 7, Since: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)}
+	release, err := file.New(ts.Getenv("TKGFIX_STATE")).Lock(context.Background(), ts.Getenv("RUN"), holder)
+	ts.Check(err)
+	releases(ts).release = release
+}
+
+// lostLock has the holder of stoplock release, and wants it to have lost the lock.
+func lostLock(ts *testscript.TestScript, _ bool, _ []string) {
+	if err := releases(ts).release(); !errors.Is(err, state.ErrNotLocked) {
+		ts.Fatalf("release: got %v, want ErrNotLocked", err)
+	}
+}
+
+type held struct{ release func() error }
+
+func releases(ts *testscript.TestScript) *held { return ts.Value(stopped{}).(*held) }

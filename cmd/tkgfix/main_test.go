@@ -47,10 +47,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TKGFIX_STATE", env.WorkDir+"/state")
 			env.Setenv("HOME", env.WorkDir)
+			env.Values[stopped{}] = &held{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"setrun": setRun, "setgate": setGate, "holdlock": holdLock, "blackhole": blackhole, "makerun": makeRun,
+			"setrun": setRun, "setgate": setGate, "holdlock": holdLock, "blackhole": blackhole, "makerun": makeRun, "stoplock": stopLock, "lostlock": lostLock,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

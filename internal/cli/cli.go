@@ -103,8 +103,7 @@ func (a *app) code(err error) int {
 	a.ui.Error(err)
 	switch {
 	case errors.As(err, &locked):
-		a.ui.Hint("wait until it ends, or end it there; then: tkgfix resume %s", locked.Run)
-		a.ui.Hint("if it hangs%s, or its machine is gone: tkgfix state unlock %s", heldFor(locked.Holder, a.now()), locked.Run)
+		a.ui.Hint("%s", lockHint(locked, a.now()))
 		return ExitLocked
 	case interrupted(err):
 		return ExitInterrupted
@@ -170,8 +169,8 @@ the changes shown there are approved, and can be killed at any instant and resum
 // usage turns a wrong flag into an error with the next command.
 func usage(c *cli.Context, err error, _ bool) error {
 	name := "tkgfix"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "tkgfix" {
-		name += " " + c.Command.Name
+	if c.Command != nil && c.Command.HelpName != "" {
+		name = c.Command.HelpName
 	}
 	return plugins.Hint(err, "%s --help", name)
 }

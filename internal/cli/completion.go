@@ -155,6 +155,9 @@ func (p *position) read(word string) bool {
 			return false
 		}
 		p.command, p.commands, p.flags = cmd, cmd.Subcommands, slices.Concat(p.flags, cmd.Flags)
+		if cmd.Hidden {
+			p.commands = nil
+		}
 	}
 	return false
 }

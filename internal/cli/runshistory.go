@@ -36,6 +36,9 @@ func noEntry(c *cli.Context, id string, seq uint64, have int) error {
 func (a *app) runAt(c *cli.Context, id string, seq uint64) (*engine.Run, int, error) {
 	all, err := a.entries(c, id)
 	if seq >= 1 && seq <= uint64(len(all)) {
+		if err != nil {
+			a.ui.Say("the journal is damaged behind entry %d: %s", len(all), next(c, "state verify %s", id))
+		}
 		r, err := engine.Replay(id, all[:seq])
 		return r, len(all), err
 	}

@@ -249,3 +249,9 @@ func heldFor(h state.Holder, now time.Time) string {
 	}
 	return ""
 }
+
+// lockHint returns what to do about a run that another holds.
+func lockHint(locked *state.LockedError, now time.Time) string {
+	return fmt.Sprintf("it has been held%s; wait until it ends, or end it there, then: tkgfix resume %s; if it hangs: tkgfix state unlock %s",
+		strings.TrimPrefix(heldFor(locked.Holder, now), ","), locked.Run, locked.Run)
+}
