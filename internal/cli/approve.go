@@ -67,7 +67,7 @@ func (a *app) decision(verb string, approved bool, description string) *cli.Comm
 			if c.Bool("print-statement") {
 				return a.printStatement(args[0], d)
 			}
-			if d.Signature, err = signature(c, args[0], d); err != nil {
+			if d.Signature, err = a.signature(c, args[0], d); err != nil {
 				return err
 			}
 			return a.decide(c, e, args[0], d)
@@ -141,7 +141,7 @@ func (a *app) printStatement(run string, d approval.Decision) error {
 }
 
 // signature returns the signature of a decision as the flags ask for it; empty without one.
-func signature(c *cli.Context, run string, d approval.Decision) (string, error) {
+func (a *app) signature(c *cli.Context, run string, d approval.Decision) (string, error) {
 	switch key, file := c.String("key"), c.String("signature"); {
 	case key != "" && file != "":
 		return "", plugins.Hint(errors.New("--key and --signature: give one of them"), "%s --help", c.Command.HelpName)
@@ -156,7 +156,11 @@ func signature(c *cli.Context, run string, d approval.Decision) (string, error) 
 		if err != nil {
 			return "", err
 		}
-		armored, err := sshsig.Sign(c.Context, sshsig.KeySource{File: key, AgentSocket: os.Getenv("SSH_AUTH_SOCK")}, text)
+		source := sshsig.KeySource{File: key, AgentSocket: os.Getenv("SSH_AUTH_SOCK")}
+		if a.ui.Interactive {
+			source.Passphrase = func() ([]byte, error) { return a.ui.Passphrase(key) }
+		}
+		armored, err := sshsig.Sign(c.Context, source, text)
 		return string(armored), err
 	}
 	return "", nil
