@@ -15,7 +15,7 @@ import (
 func (x *execution) afterFailure(ctx context.Context, end finished) {
 	x.mu.Lock()
 	turn := x.run.failures + 1
-	failure := map[string]string{"run": x.run.ID, "step": x.run.failedStep(), "error": end.Error, "status": string(end.Status)}
+	failure := map[string]string{"run": x.run.ID, "step": x.run.failedStep, "error": end.Error, "status": string(end.Status)}
 	x.mu.Unlock()
 	for i := range x.workflow.OnFailure {
 		ws := &x.workflow.OnFailure[i]
@@ -54,18 +54,6 @@ func (x *execution) failureStep(ctx context.Context, ws *workflow.Step, id strin
 		return err
 	}
 	return x.apply(ctx, ws.ID, ok)
-}
-
-// failedStep returns the step whose failure was journalled last; empty if the run failed before any.
-func (r *Run) failedStep() string {
-	var last string
-	var at int64
-	for id, p := range r.Steps {
-		if p.Error != "" && p.Started.UnixNano() >= at {
-			last, at = id, p.Started.UnixNano()
-		}
-	}
-	return last
 }
 
 // find returns the workflow's step of that id, an onFailure one included.

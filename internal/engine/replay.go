@@ -53,6 +53,8 @@ type Run struct {
 
 	processes []Process
 	failures  int // how often an attempt ended without success
+	// failedStep is the plan's step or instance that failed last in this attempt; empty if none did.
+	failedStep string
 }
 
 // Breach is a lock that was broken.
@@ -128,7 +130,7 @@ type fold func(*Run, state.Entry) error
 func folds() map[string]fold {
 	return map[string]fold{
 		kindCreated: on(func(r *Run, _ time.Time, d Created) { r.Created = d }),
-		kindResumed: on(func(r *Run, _ time.Time, _ resumed) { r.Status, r.Error, r.Hint = Running, "", "" }),
+		kindResumed: on(func(r *Run, _ time.Time, _ resumed) { r.Status, r.Error, r.Hint, r.failedStep = Running, "", "", "" }),
 		kindPlanned: on(foldPlanned),
 		kindWaiting: on(func(r *Run, _ time.Time, _ waiting) { r.Status = Waiting }),
 		kindFinished: on(func(r *Run, _ time.Time, d finished) {
@@ -153,6 +155,12 @@ func folds() map[string]fold {
 		kindFailed: on(func(r *Run, at time.Time, d failed) {
 			p := r.progress(d.Step, at)
 			p.Error, p.Hint = d.Error, d.Hint
+			if r.Plan == nil {
+				return
+			}
+			if _, planned := r.Plan.Step(d.Step); planned { // and not one of onFailure, which comes after
+				r.failedStep = d.Step
+			}
 		}),
 		kindIntended: on(func(r *Run, at time.Time, d intended) {
 			r.Effects = append(r.Effects, Effect{Step: d.Step, Key: d.Key, Target: d.Target, Intended: at})
