@@ -50,7 +50,7 @@ func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*R
 		}
 		now := e.Now()
 		if err := x.run.gate(g).Check(d, x.run.Decisions, now); err != nil {
-			return hintDecision(x.run.ID, g, err)
+			return hintDecision(x.run, g, err)
 		}
 		if out := x.run.Outcome(g, now); out.Verdict != approval.Pending {
 			return plugins.Hint(fmt.Errorf("gate %s was %s already%s", d.Gate, out.Verdict, by(out)), "tkgfix resume %s", x.run.ID)
@@ -87,16 +87,17 @@ func by(out approval.Outcome) string {
 	return " by " + strings.Join(names, ", ")
 }
 
-func hintDecision(run string, g plan.Gate, err error) error {
+// hintDecision adds to the refusal of a decision what to do next.
+func hintDecision(r *Run, g plan.Gate, err error) error {
 	switch {
 	case errors.Is(err, approval.ErrDigest):
-		return plugins.Hint(err, "look at what the gate shows now: tkgfix runs show %s", run)
+		return plugins.Hint(err, "look at what the gate shows now: tkgfix runs show %s", r.ID)
 	case errors.Is(err, approval.ErrUnsigned):
-		return plugins.Hint(err, "tkgfix approve %s %s --digest %s --key ~/.ssh/id_ed25519", run, g.Step, g.Digest)
+		return plugins.Hint(err, "tkgfix approve %s %s --digest %s --key ~/.ssh/id_ed25519", r.ID, g.Step, g.Digest)
 	case errors.Is(err, approval.ErrRequester), errors.Is(err, approval.ErrApprover), errors.Is(err, approval.ErrTwice):
-		return plugins.Hint(err, "let another approver run: tkgfix approve %s %s --digest %s", run, g.Step, g.Digest)
+		return plugins.Hint(err, "let another approver run: tkgfix approve %s %s --digest %s", r.ID, g.Step, g.Digest)
 	case errors.Is(err, approval.ErrExpired):
-		return plugins.Hint(err, "begin a new run: tkgfix run FILE")
+		return plugins.Hint(err, "begin a new run: tkgfix run %s", r.Created.File)
 	}
 	return err
 }

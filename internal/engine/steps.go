@@ -93,7 +93,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		if s.Status != plan.Changes {
 			return unplannable(s) // done, or what was to be changed has come about by itself
 		}
-		ok, err := x.open(ctx, id)
+		ok, err := x.open(id)
 		var closed *plan.NotApproved
 		if errors.As(err, &closed) && closed.Outcome.Verdict == approval.Pending {
 			if err := x.wait(ctx, closed.Gate); err != nil {
@@ -119,7 +119,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 }
 
 // open returns what of a step is approved.
-func (x *execution) open(_ context.Context, id string) (plan.Approved, error) {
+func (x *execution) open(id string) (plan.Approved, error) {
 	p := x.snapshot()
 	s, ok := p.Step(id)
 	if !ok {
