@@ -61,7 +61,7 @@ type Kube struct {
 
 // Nodes says how nodes are reached. The credentials come from the Supervisor's Secrets (tkg-facts.md §3).
 type Nodes struct {
-	// Via is the transport; "ssh" is the only one yet.
+	// Via is the transport: "ssh", or "debug-pod", a pod on the node with an image that is already there.
 	Via string `json:"via"`
 	// User is the login name, vmware-system-user on a TKG node.
 	User string `json:"user"`
@@ -71,6 +71,18 @@ type Nodes struct {
 	KnownHosts string `json:"knownHosts"`
 	// HostKeys is "accept-new" (pin at first sight, refuse a change) or "strict" (refuse what is not pinned).
 	HostKeys string `json:"hostKeys"`
+	// Jump are the hosts to go through, nearest first, as OpenSSH's ProxyJump has them: [user@]host[:port][,...]. Empty for none.
+	Jump string `json:"jump,omitempty"`
+	// IdentityFile is the absolute path of a private key for the nodes and the jump hosts, in place of the one in the cluster's
+	// Secret. Empty for that one.
+	IdentityFile string `json:"identityFile,omitempty"`
+	// PasswordFile is the absolute path of a file of mode 0600 that holds the password for the nodes, in place of the one in the
+	// cluster's Secret. Empty for that one.
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// Agent says that the keys of the SSH agent at SSH_AUTH_SOCK are tried, before all others.
+	Agent bool `json:"agent,omitempty"`
+	// Image is what a debug pod runs; an image that every node has is found if it is empty.
+	Image string `json:"image,omitempty"`
 }
 
 // Step is what a plugin implements. Methods may be called from several goroutines at once.

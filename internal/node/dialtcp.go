@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -25,39 +23,35 @@ var (
 // refused, no route, time) can be told apart. ErrForwarding and ErrLost mean that the node was not even asked. It blocks on the
 // network.
 func (c *Conn) DialTCP(ctx context.Context, hostport string) (net.Conn, error) {
-	conn, err := c.client.DialContext(ctx, "tcp", hostport)
-	if err == nil {
-		return conn, nil
-	}
-	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	conn, err := c.transport.Dial(ctx, hostport)
 	switch {
+	case err == nil:
+		return conn, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("dial %s from node %s: %w", hostport, c.target.Name, ctx.Err())
-	case !ok:
-		return nil, c.lost(err)
-	}
-	if refused.Reason != ssh.ConnectionFailed {
+	case errors.Is(err, ErrForwarding):
 		return nil, plugins.Hint(fmt.Errorf("dial %s from node %s: %w", hostport, c.target.Name, ErrForwarding),
 			"allow it in the node's /etc/ssh/sshd_config: AllowTcpForwarding local (or yes)")
+	case errors.Is(err, ErrLost):
+		return nil, c.lost(err)
 	}
-	return nil, fmt.Errorf("from node %s: %w", c.target.Name,
-		&net.OpError{Op: "dial", Net: "tcp", Addr: remoteAddr(hostport), Err: dialCause(refused.Message, hostport)})
+	return nil, fmt.Errorf("from node %s: %w", c.target.Name, err)
 }
 
 // Alive asks the node for a sign of life. The error is ErrLost if none comes within 15 seconds; the connection is then closed.
 func (c *Conn) Alive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = c.transport.Close() })
 	defer stop()
-	if _, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
-		return c.lost(err)
+	if err := c.transport.Alive(ctx); err != nil {
+		return c.lost(fmt.Errorf("%w: %w", ErrLost, err))
 	}
 	return nil
 }
 
 func (c *Conn) lost(err error) error {
-	return plugins.WithKind(plugins.KindTransient, fmt.Errorf("node %s: %w: %w", c.target.Name, ErrLost, err))
+	return plugins.WithKind(plugins.KindTransient, fmt.Errorf("node %s: %w", c.target.Name, err))
 }
 
 // dialCause turns the words of an SSH server into the error that Go has for them.

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -22,18 +20,11 @@ const (
 // than 0 is an error that quotes the end of its standard error. When ctx ends, or the output is too long, the whole
 // connection is closed, which is the one way that ends a command on every SSH server. It blocks until the script is done.
 func (c *Conn) Run(ctx context.Context, script string) ([]byte, error) {
-	session, err := c.client.NewSession()
-	if err != nil {
-		return nil, fmt.Errorf("open a session on node %s: %w", c.target.Name, err)
-	}
-	defer func() { _ = session.Close() }()
-	out := &bounded{max: maxOutput, full: func() { _ = c.client.Close() }}
+	out := &bounded{max: maxOutput, full: func() { _ = c.transport.Close() }}
 	complaints := &bounded{max: maxStderr, drop: true}
-	session.Stdin, session.Stdout, session.Stderr = strings.NewReader(script), out, complaints
-
-	stop := context.AfterFunc(ctx, func() { _ = c.client.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = c.transport.Close() })
 	defer stop()
-	err = session.Run("sh -s")
+	err := c.transport.Exec(ctx, "sh -s", strings.NewReader(script), out, complaints)
 	switch {
 	case err == nil && !out.over:
 		return out.buf.Bytes(), nil
@@ -51,8 +42,8 @@ func (c *Conn) runError(err error, complaints string) error {
 		return plugins.Hint(fmt.Errorf("node %s lets nobody in: its password has expired", c.target.Name),
 			"change it on the node's console, or roll the node")
 	}
-	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
-		return fmt.Errorf("run the script on node %s: exit code %d: %s", c.target.Name, exit.ExitStatus(), last)
+	if exit, ok := errors.AsType[*ExitError](err); ok {
+		return fmt.Errorf("run the script on node %s: %w: %s", c.target.Name, exit, last)
 	}
 	if last != `""` {
 		err = fmt.Errorf("%w: %s", err, last)
