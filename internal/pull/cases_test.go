@@ -50,7 +50,7 @@ func exceptions() map[string]string {
 		"F14": pull.Trust, // word for word B06; the chain tells them apart, which the probe sees
 		"P01": pull.Trust, // word for word B03; the proxy's CA is missing
 		"F07": pull.Trust, // Go 1.26 no longer says why: word for word B03
-		"N01": pull.Auth, "N02": pull.Reference, "N04": pull.Rate, "N05": pull.Network,
+		"N01": pull.Auth, "N02": pull.Reference, "N04": pull.Rate, "N05": pull.RegistryError,
 		// Texts of one case that say something else, each with the reason why that is right.
 		"F04 context deadline exceeded":                       pull.Network, // the resolver library never got an answer
 		"F07 algorithm unimplemented":                         pull.ServerCertificate,

@@ -40,10 +40,9 @@ func rules() []rule {
 		}},
 		{Network, []string{
 			"connection refused", "no route to host", "network is unreachable", "i/o timeout", "deadline exceeded",
-			"connection reset", "connection timed out", "broken pipe",
-			"500 internal server error", "502 bad gateway", "503 service unavailable", "504 gateway timeout", "registry unavailable",
-			"registry is unavailable",
+			"connection reset", "connection timed out", "broken pipe", "registry unavailable", "registry is unavailable",
 		}},
+		{RegistryError, []string{"500 internal server error", "502 bad gateway", "503 service unavailable", "504 gateway timeout"}},
 	}
 }
 
@@ -122,7 +121,7 @@ func classOfStatus(code, cause string) string {
 	case code == "429":
 		return Rate
 	case code[0] == '5':
-		return Network
+		return RegistryError
 	case strings.Contains(strings.ToLower(cause), "client sent an http request to an https server"):
 		return PlainHTTP
 	}

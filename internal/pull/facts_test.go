@@ -128,7 +128,7 @@ func messages() map[string]fact {
 		"not found":              {"", `rpc error: code = NotFound desc = failed to pull and unpack image ` + ref + `: failed to resolve reference ` + ref + `: reg.lab:8443/p/app:1: not found`, pull.Reference, ""},
 		"mirror":                 {"", wrappedNoRequest() + `failed to do request: Head "https://mirror.lab/v2/p/app/manifests/1?ns=reg.lab": ` + unknown, pull.Trust, "mirror.lab"},
 		"CRI-O":                  {"", `unable to pull image or OCI artifact: pull image err: initializing source docker://reg.lab:8443/p/app:1: pinging container registry reg.lab:8443: Get "https://reg.lab:8443/v2/": tls: failed to verify certificate: ` + unknown, pull.Trust, ""},
-		"503":                    {"", wrappedNoRequest() + "unexpected status from HEAD request to https://reg.lab:8443/v2/p/app/manifests/1: 503 Service Unavailable", pull.Network, ""},
+		"503":                    {"", wrappedNoRequest() + "unexpected status from HEAD request to https://reg.lab:8443/v2/p/app/manifests/1: 503 Service Unavailable", pull.RegistryError, ""},
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 	DNS = "dns"
 	// Network: the registry is not reached or does not answer.
 	Network = "network"
+	// RegistryError: the registry answers that it is out of order (5xx). TLS is fine.
+	RegistryError = "registry-error"
 	// PlainHTTP: what answers on this port does not speak TLS.
 	PlainHTTP = "plain-http"
 	// Proxy: the proxy that containerd goes by refuses, or is not reached.
@@ -55,7 +57,7 @@ const (
 // before those who pull for themselves.
 func Classes() []string {
 	return []string{
-		Trust, ServerCertificate, DNS, Proxy, PlainHTTP, Network, Auth, Rate, Reference, Signature, SandboxImage, Runtime, Unknown,
+		Trust, ServerCertificate, DNS, Proxy, PlainHTTP, Network, RegistryError, Auth, Rate, Reference, Signature, SandboxImage, Runtime, Unknown,
 		KappController, VSpherePod,
 	}
 }

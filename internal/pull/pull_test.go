@@ -167,7 +167,7 @@ func TestClass(t *testing.T) {
 		"manifest unknown: manifest unknown":                        pull.Reference,
 		`couldn't parse image name "A/b": invalid reference format`: pull.Reference,
 		"no match for platform in manifest: not found":              pull.Reference,
-		"unexpected status: 503 Service Unavailable":                pull.Network,
+		"unexpected status: 503 Service Unavailable":                pull.RegistryError,
 		"something else entirely":                                   pull.Unknown,
 		"":                                                          pull.Unknown,
 	}

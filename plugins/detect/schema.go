@@ -18,7 +18,7 @@ const outputSchema = `{
   "required": ["affected", "class", "registry", "failing", "failingCount", "scanned"],
   "properties": {
     "affected": {"type": "boolean", "description": "whether a pod of the cluster, a package of its kapp-controller, or a vSphere Pod of its namespace cannot pull"},
-    "class": {"type": "string", "description": "the class of the failures: trust before server-certificate, dns, proxy, plain-http, network, auth, rate, reference, signature, sandbox-image, runtime, unknown, kapp-controller, vsphere-pod; empty if none fails"},
+    "class": {"type": "string", "description": "the class of the failures: trust before server-certificate, dns, proxy, plain-http, network, registry-error, auth, rate, reference, signature, sandbox-image, runtime, unknown, kapp-controller, vsphere-pod; empty if none fails"},
     "registry": {"type": "string", "description": "host[:port] that is dialled when pulls of that class fail; the input's if given; empty if not known"},
     "failing": {
       "type": "array",
@@ -38,7 +38,7 @@ const outputSchema = `{
           "imageRegistry": {"type": "string", "description": "host that the image's name stands for; another one was dialled if registry differs; empty if not known"},
           "sandbox": {"type": "boolean", "description": "whether it is the image of the pod's sandbox (pause), which containerd pulls by its own configuration"},
           "reason": {"type": "string", "description": "ErrImagePull, ImagePullBackOff, ... or the reason of the Event"},
-          "class": {"type": "string", "description": "trust, server-certificate, dns, proxy, plain-http, network, auth, rate, reference, signature, sandbox-image, runtime, kapp-controller, vsphere-pod or unknown"},
+          "class": {"type": "string", "description": "trust, server-certificate, dns, proxy, plain-http, network, registry-error, auth, rate, reference, signature, sandbox-image, runtime, kapp-controller, vsphere-pod or unknown"},
           "message": {"type": "string", "description": "what the kubelet says, shortened"}
         }
       }

@@ -141,7 +141,12 @@ func warnings(f facts, a answer) []string {
 	if nodes := f.skewed(); len(nodes) > 0 && a.cause != "node-clock" {
 		out = append(out, "the clock is off on "+some(nodes))
 	}
-	if a.cause == "back-off" || a.cause == "stale-containerd" {
+	for _, id := range []string{"duplicate-names", "node-file-private-key", "runtime-config"} {
+		if nodes, text := f.finding(id); len(nodes) > 0 {
+			out = append(out, "on "+some(nodes)+": "+text)
+		}
+	}
+	if a.cause == "back-off" || a.remedy == restart {
 		out = append(out, notes(f)...)
 	}
 	return out

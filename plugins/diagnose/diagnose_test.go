@@ -1,6 +1,7 @@
 package diagnose_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -8,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
 	"github.com/tkgfix/tkgfix/plugins/plugintest"
@@ -34,7 +36,7 @@ func sick(changes ...func(*situation)) situation {
 		},
 		nodes: object{"ok": true, "candidateOnAll": false, "nodes": []object{node("w1", nil), node("w2", nil)}},
 		probe: object{
-			"registry": "registry.lab:5443", "trusted": false, "candidateWorks": true, "class": "untrusted-root", "missing": "",
+			"registry": "registry.lab:5443", "trusted": false, "candidateWorks": true, "missing": "",
 			"nodes": []object{shaken("w1", "untrusted-root", nil), shaken("w2", "untrusted-root", nil)},
 		},
 		encoding: object{
@@ -52,29 +54,31 @@ func sick(changes ...func(*situation)) situation {
 }
 
 func node(name string, more object) object {
-	n := object{"name": name, "address": "10.0.0.1", "clockSkewSeconds": 0, "candidate": false, "files": []object{}}
+	n := object{"name": name, "address": "10.0.0.1", "clockSkewSeconds": 0, "candidate": false, "files": []object{}, "findings": []object{}}
 	maps.Copy(n, more)
 	return n
 }
 
-func shaken(name, class string, more object) object {
+// shaken is a node with a verdict of docs/checks.md; "" stands for trusted.
+func shaken(name, id string, more object) object {
+	v := probe.VerdictOf(cmp.Or(id, "trusted"))
 	n := object{
-		"name": name, "ok": class == "ok", "class": class, "error": "", "candidateOk": true, "candidateError": "", "missing": "", "note": "",
+		"name": name, "ok": id == "", "verdict": cmp.Or(id, v.ID), "remedy": string(v.Remedy), "fixableByTrust": v.Trust, "also": []string{}, "error": "",
+		"candidateOk": true, "candidateError": "", "completedBy": []string{}, "missing": "", "note": "",
 		"openssl": object{"available": true, "code": 20, "text": "x"},
 	}
-	if class != "ok" {
-		n["error"] = "x509: " + class
+	if id != "" {
+		n["error"] = "x509: " + id
 	}
 	maps.Copy(n, more)
 	return n
 }
 
-func handshakes(class string, more object) func(*situation) {
+func handshakes(id string, more object) func(*situation) {
 	return func(s *situation) {
-		ok := class == "ok"
-		works := ok || more["candidateOk"] != false
-		s.probe["trusted"], s.probe["candidateWorks"], s.probe["class"] = ok, works, class
-		s.probe["nodes"] = []object{shaken("w1", class, more), shaken("w2", class, more)}
+		works := id == "" || more["candidateOk"] != false
+		s.probe["trusted"], s.probe["candidateWorks"] = id == "", works
+		s.probe["nodes"] = []object{shaken("w1", id, more), shaken("w2", id, more)}
 		if m, found := more["missing"]; found {
 			s.probe["missing"] = m
 		}
@@ -116,7 +120,6 @@ const unknown = "x509: certificate signed by unknown authority"
 
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	newer := object{"files": []object{{"name": "corp", "path": "/etc/ssl/certs/tkg-corp.pem", "state": "present", "newerThanContainerd": true}}}
 	cases := map[string]struct {
 		reason  string
 		in      situation
@@ -129,7 +132,7 @@ func TestPlan(t *testing.T) {
 		warning string
 	}{
 		"healthy": {
-			reason: "nothing fails and all is trusted: no change", in: sick(noPods, handshakes("ok", nil)),
+			reason: "nothing fails and all is trusted: no change", in: sick(noPods, handshakes("", nil)),
 			cause: "healthy", remedy: "nothing",
 		},
 		"healthy, nothing else looked at": {
@@ -157,7 +160,7 @@ func TestPlan(t *testing.T) {
 			cause: "not-a-ca", remedy: "trust", trust: true,
 		},
 		"self-signed": {
-			reason: "the server's own certificate is given as CA: it works", in: sick(handshakes("self-signed", nil)),
+			reason: "the server's own certificate is given as CA: it works", in: sick(handshakes("self-signed", object{"fixableByTrust": true})),
 			cause: "self-signed", remedy: "trust", trust: true,
 		},
 		"intermediate given": {
@@ -167,7 +170,7 @@ func TestPlan(t *testing.T) {
 		"one node of two": {
 			reason: "a mixed fleet: the CA is not stored, so new nodes would lack it",
 			in: sick(func(s *situation) {
-				s.probe["nodes"] = []object{shaken("w1", "ok", nil), shaken("w2", "untrusted-root", nil)}
+				s.probe["nodes"] = []object{shaken("w1", "", nil), shaken("w2", "untrusted-root", nil)}
 			}),
 			cause: "missing-ca", remedy: "trust", trust: true,
 		},
@@ -201,19 +204,31 @@ func TestPlan(t *testing.T) {
 			cause:  "unread-trust-file", remedy: "recreate", trust: true,
 		},
 		"stale containerd": {
-			reason: "the file came after containerd started: a restart does it", in: sick(handshakes("ok", nil), looks(newer)),
-			cause: "stale-containerd", remedy: "restart-containerd", blocked: "containerd must be restarted on w1", hint: "sudo systemctl restart containerd",
+			reason: "the file came after containerd started: a restart does it",
+			in:     sick(handshakes("runtime-older", nil), func(s *situation) { s.probe["nodes"].([]object)[1] = shaken("w2", "", nil) }),
+			cause:  "runtime-older", remedy: "restart-runtime", blocked: "containerd must be restarted on w1", hint: "sudo systemctl restart containerd",
+		},
+		"stale containerd beside a missing CA": {
+			reason: "a restart would help one node of two",
+			in: sick(func(s *situation) {
+				s.probe["nodes"] = []object{shaken("w1", "runtime-older", nil), shaken("w2", "untrusted-root", nil)}
+			}),
+			cause: "missing-ca", remedy: "trust", trust: true,
+		},
+		"trust taken away": {
+			reason: "pods still run, and will not after a restart", in: sick(noPods, handshakes("", object{"verdict": "runtime-removed"})),
+			cause: "not-failing", remedy: "nothing", summary: "fail from its next start on",
 		},
 		"back-off": {
-			reason: "all is trusted and loaded: the pods only wait", in: sick(handshakes("ok", nil)),
+			reason: "all is trusted and loaded: the pods only wait", in: sick(handshakes("", nil)),
 			cause: "back-off", remedy: "nothing", summary: "tries again within five minutes",
 		},
 		"back-off, with a proxy": {
-			reason: "what the probe remarked may explain the pods", in: sick(handshakes("ok", object{"note": "containerd goes by a proxy"})),
+			reason: "what the probe remarked may explain the pods", in: sick(handshakes("", object{"note": "containerd goes by a proxy"})),
 			cause: "back-off", remedy: "nothing", warning: "node w1: containerd goes by a proxy",
 		},
 		"server certificate renewed meanwhile": {
-			reason: "old messages of a fault that is gone", in: sick(pods("server-certificate"), handshakes("ok", nil)),
+			reason: "old messages of a fault that is gone", in: sick(pods("server-certificate"), handshakes("", nil)),
 			cause: "back-off", remedy: "nothing",
 		},
 		"no candidate": {
@@ -263,33 +278,75 @@ func TestPlan(t *testing.T) {
 			reason: "with the CA the next fault comes to light", in: sick(handshakes("untrusted-root", fails("x509: certificate specifies an incompatible key usage", ""))),
 			cause: "server-chain", remedy: "server", blocked: "incompatible key usage", hint: "issued again",
 		},
+		"missing CA and a fault behind it": {
+			reason: "with several faults trust mends nothing alone", in: sick(handshakes("untrusted-root", object{"fixableByTrust": false, "also": []string{"key-usage"}, "candidateOk": false, "candidateError": unknown})),
+			cause: "key-usage", remedy: "server", blocked: "as node w1 sees it", hint: "server authentication",
+		},
+		"missing CA and a fault behind it, no candidate": {
+			reason: "nobody must fetch a CA that does not help", in: sick(handshakes("untrusted-root", object{"fixableByTrust": false, "also": []string{"key-usage"}}), noCandidate),
+			cause: "key-usage", remedy: "server", blocked: "as node w1 sees it", hint: "server authentication",
+		},
+		"begin in the future": {
+			reason: "the nodes' clocks are right, so the certificate's date is not", in: sick(handshakes("not-yet-valid", fails("x509: not yet", ""))),
+			cause: "not-yet-valid", remedy: "server", blocked: "as node w1 sees it", hint: "begin is in the future",
+		},
+		"proxy that opens TLS": {
+			reason: "the CA of the registry is not what is missing", in: sick(handshakes("proxy-intercepts", fails(unknown, "CN=Proxy CA"))),
+			cause: "proxy-intercepts", remedy: "proxy", blocked: "missing is CN=Proxy CA", hint: "noProxy",
+		},
+		"proxy that opens TLS, its CA given": {
+			reason: "the user may trust it", in: sick(handshakes("proxy-intercepts", nil)),
+			cause: "proxy-intercepts", remedy: "trust", trust: true, summary: "noProxy would do as well",
+		},
+		"proxy that wants a login": {
+			reason: "no certificate is at fault", in: sick(pods("proxy"), handshakes("proxy-authentication", fails("407", ""))),
+			cause: "proxy-authentication", remedy: "proxy", blocked: "as node w1 sees it", hint: "noProxy",
+		},
+		"wrong encoding, no candidate": {
+			reason: "the stored CA would do if it were encoded rightly: nobody needs to fetch it",
+			in: sick(handshakes("untrusted-root", object{"completedBy": []string{"TSC, entry corp"}, "candidateOk": false}), noCandidate, func(s *situation) {
+				s.encoding["entries"] = []object{{"where": "TSC", "name": "corp", "ok": false, "problem": "2 layers of base64", "fingerprints": []string{"ff"}}}
+			}),
+			cause: "wrong-encoding", remedy: "trust", blocked: "the right one is stored", hint: "--input ca=FILE", summary: "2 layers of base64",
+		},
+		"stale nodes, no candidate": {
+			reason: "the stored CA would do, and these nodes lack it",
+			in: sick(handshakes("untrusted-root", object{"completedBy": []string{"TSC, entry corp-a"}, "candidateOk": false}), noCandidate, func(s *situation) {
+				s.encoding["entries"] = []object{{"where": "TSC", "name": "corp-a", "ok": true, "problem": "", "fingerprints": []string{"aa"}}}
+			}),
+			cause: "stale-nodes", remedy: "recreate", blocked: "the right one is stored", hint: "--input ca=FILE",
+		},
+		"registry out of order": {
+			reason: "TLS is fine: 503", in: sick(pods("registry-error"), handshakes("", nil)),
+			cause: "registry-error", remedy: "registry", blocked: "5xx", hint: "health",
+		},
 		"expired": {
 			reason: "no CA makes up for a date", in: sick(pods("server-certificate"), handshakes("expired", fails("x509: expired", ""))),
-			cause: "server-expired", remedy: "server", blocked: "mended at the registry", hint: "renew the certificate",
+			cause: "expired", remedy: "server", blocked: "as node w1 sees it", hint: "renew the registry's certificate",
 		},
 		"expired intermediate": {
 			reason: "it is the server's to send", in: sick(handshakes("expired-intermediate", fails("x509: expired", ""))),
-			cause: "server-expired-intermediate", remedy: "server", blocked: "mended at the registry", hint: "whole chain",
+			cause: "expired-intermediate", remedy: "server", blocked: "as node w1 sees it", hint: "renewed intermediate",
 		},
 		"wrong name": {
 			reason: "no CA makes up for a name", in: sick(pods("server-certificate"), handshakes("name-mismatch", fails("x509: name", ""))),
-			cause: "server-name-mismatch", remedy: "server", blocked: "mended at the registry", hint: "subject alternative name",
+			cause: "name-mismatch", remedy: "server", blocked: "as node w1 sees it", hint: "docs/checks.md#name-mismatch",
 		},
 		"no SAN": {
 			reason: "the same", in: sick(handshakes("no-san", fails("x509: legacy", ""))),
-			cause: "server-no-san", remedy: "server", blocked: "mended at the registry", hint: "subject alternative name",
+			cause: "no-san", remedy: "server", blocked: "as node w1 sees it", hint: "subject alternative name",
 		},
 		"SHA-1": {
 			reason: "the pods say unknown authority, and no CA will do", in: sick(handshakes("weak-signature", fails(unknown, ""))),
-			cause: "server-weak-signature", remedy: "server", blocked: "mended at the registry", hint: "issued again",
+			cause: "weak-signature", remedy: "server", blocked: "as node w1 sees it", hint: "issued again",
 		},
 		"client certificate demanded": {
-			reason: "the handshake ends with an alert", in: sick(pods("server-certificate"), handshakes("tls-alert", fails("remote error", ""))),
-			cause: "server-tls-alert", remedy: "server", blocked: "mended at the registry", hint: "client certificate",
+			reason: "the handshake ends with an alert", in: sick(pods("server-certificate"), handshakes("client-certificate-required", fails("remote error", ""))),
+			cause: "client-certificate-required", remedy: "credentials", blocked: "as node w1 sees it", hint: "client certificate",
 		},
 		"clock": {
 			reason: "a wrong clock looks like an expired certificate", in: sick(handshakes("not-yet-valid", fails("x509: not yet", "")), looks(object{"clockSkewSeconds": -7200})),
-			cause: "node-clock", remedy: "network", blocked: "w1 (-7200 s)", hint: "NTP",
+			cause: "node-clock", remedy: "clock", blocked: "w1 (-7200 s)", hint: "NTP",
 		},
 		"clock that does not matter": {
 			reason: "with a missing CA the clock is only worth a warning", in: sick(looks(object{"clockSkewSeconds": 600})),
@@ -297,49 +354,45 @@ func TestPlan(t *testing.T) {
 		},
 		"name does not resolve": {
 			reason: "no handshake, no matter of trust", in: sick(pods("dns"), handshakes("dns", fails("no such host", ""))),
-			cause: "registry-dns", remedy: "network", blocked: "node w1 does not reach registry.lab:5443", hint: "DNS",
+			cause: "dns", remedy: "network", blocked: "registry.lab:5443, as node w1 sees it", hint: "DNS",
 		},
 		"refused": {
 			reason: "nobody listens", in: sick(pods("network"), handshakes("refused", fails("refused", ""))),
-			cause: "registry-refused", remedy: "network", blocked: "does not reach", hint: "firewall",
+			cause: "refused", remedy: "network", blocked: "as node w1 sees it", hint: "firewall",
 		},
 		"plain HTTP": {
 			reason: "a CA cannot help a port without TLS", in: sick(pods("network"), handshakes("plain-http", fails("http", ""))),
-			cause: "registry-plain-http", remedy: "network", blocked: "does not reach", hint: "does not speak TLS",
+			cause: "plain-http", remedy: "network", blocked: "as node w1 sees it", hint: "the port that speaks TLS",
 		},
 		"one node cut off": {
 			reason: "without a handshake from each node there is no proof",
 			in: sick(func(s *situation) {
 				s.probe["candidateWorks"] = false
-				s.probe["nodes"] = []object{shaken("w1", "untrusted-root", nil), shaken("w2", "timeout", fails("timeout", ""))}
+				s.probe["nodes"] = []object{shaken("w1", "untrusted-root", nil), shaken("w2", "connect-timeout", fails("timeout", ""))}
 			}),
-			cause: "registry-timeout", remedy: "network", blocked: "node w2 does not reach", hint: "firewall",
-		},
-		"forwarding forbidden": {
-			reason: "nothing is proved, nothing is done", in: sick(handshakes("forwarding-forbidden", fails("prohibited", ""))),
-			cause: "not-probed", remedy: "nothing", blocked: "no worker node could be asked", hint: "AllowTcpForwarding",
+			cause: "connect-timeout", remedy: "network", blocked: "as node w2 sees it", hint: "firewall",
 		},
 		"no workers": {
 			reason: "nothing is proved, nothing is done",
 			in: sick(func(s *situation) {
-				s.probe = object{"trusted": false, "candidateWorks": false, "class": "", "nodes": []object{}}
+				s.probe = object{"trusted": false, "candidateWorks": false, "nodes": []object{}}
 			}),
 			cause: "not-probed", remedy: "nothing", blocked: "no worker node could be asked", hint: "kubectl get machines",
 		},
 		"auth": {
-			reason: "TLS is fine: the pull secret", in: sick(pods("auth"), handshakes("ok", nil)),
+			reason: "TLS is fine: the pull secret", in: sick(pods("auth"), handshakes("", nil)),
 			cause: "auth", remedy: "credentials", blocked: "refuses the credentials", hint: "imagePullSecrets",
 		},
 		"rate": {
-			reason: "TLS is fine: too many requests", in: sick(pods("rate"), handshakes("ok", nil)),
-			cause: "rate-limit", remedy: "credentials", blocked: "429", hint: "wait",
+			reason: "TLS is fine: too many requests", in: sick(pods("rate"), handshakes("", nil)),
+			cause: "rate-limit", remedy: "wait", blocked: "429", hint: "wait",
 		},
 		"reference": {
-			reason: "TLS is fine: no such image", in: sick(pods("reference"), handshakes("ok", nil)),
+			reason: "TLS is fine: no such image", in: sick(pods("reference"), handshakes("", nil)),
 			cause: "reference", remedy: "reference", blocked: "does not have", hint: "tag",
 		},
 		"proxy": {
-			reason: "the node gets through and containerd does not", in: sick(pods("network"), handshakes("ok", nil)),
+			reason: "the node gets through and containerd does not", in: sick(pods("network"), handshakes("", nil)),
 			cause: "network", remedy: "network", blocked: "does not show", hint: "noProxy",
 		},
 		"auth beside trust": {
@@ -352,7 +405,7 @@ func TestPlan(t *testing.T) {
 		},
 		"trust of another registry": {
 			reason: "what fails elsewhere is no sign here",
-			in: sick(handshakes("ok", nil), func(s *situation) {
+			in: sick(handshakes("", nil), func(s *situation) {
 				s.detect["class"] = "auth"
 				s.detect["failing"] = []object{{"scope": "cluster", "registry": "registry.lab:5443", "class": "auth"}, {"scope": "cluster", "registry": "other:443", "class": "trust"}}
 			}),
@@ -395,7 +448,7 @@ func TestPlan(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := fmt.Sprint(tc.cause, " ", tc.remedy, " ", tc.trust)
-			if diff := cmp.Diff(want, fmt.Sprint(got.Cause, " ", got.Remedy, " ", got.Trust)); diff != "" {
+			if diff := gocmp.Diff(want, fmt.Sprint(got.Cause, " ", got.Remedy, " ", got.Trust)); diff != "" {
 				t.Errorf("%s: cause, remedy, trust (-want, +got):\n%s%s", tc.reason, diff, got.Summary)
 			}
 			if !strings.Contains(got.Summary, tc.summary) || got.Summary == "" {
@@ -419,8 +472,10 @@ func TestPlan(t *testing.T) {
 					t.Errorf("%s: no reason why not %s", tc.reason, r.Remedy)
 				}
 			}
-			all := []string{"nothing", "restart-containerd", "server", "network", "credentials", "reference", "not-tkg", "trust", "recreate"}
-			if diff := cmp.Diff(slices.DeleteFunc(all, func(r string) bool { return r == tc.remedy }), others); diff != "" {
+			all := []string{
+				"nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "not-tkg", "trust", "recreate",
+			}
+			if diff := gocmp.Diff(slices.DeleteFunc(all, func(r string) bool { return r == tc.remedy }), others); diff != "" {
 				t.Errorf("%s: ruled out (-want, +got):\n%s", tc.reason, diff)
 			}
 		})
@@ -459,6 +514,6 @@ func TestConformance(t *testing.T) {
 	plugintest.Conformance(t, diagnose.New(sdk.Env{}), plugintest.Cases{Samples: map[string]plugintest.Sample{
 		"missing CA": {Reason: "the documented case", Input: inputOf(t, sick())},
 		"blocked":    {Reason: "a CA that does not sign", Input: inputOf(t, sick(handshakes("untrusted-root", fails(unknown, missingRoot))))},
-		"healthy":    {Reason: "nothing to do", Input: inputOf(t, sick(noPods, handshakes("ok", nil)))},
+		"healthy":    {Reason: "nothing to do", Input: inputOf(t, sick(noPods, handshakes("", nil)))},
 	}})
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/pull"
 )
 
@@ -15,35 +15,95 @@ type facts struct {
 	nodeTrust nodeTrust
 	probed    probed
 	encoded   encoded
-	// worst is the node whose handshake says most about the cause: one that does not get through before one with a bad server
-	// certificate, before one that lacks trust. Its Class is empty when no node was asked.
-	worst nodeProbe
+	// worst is the node whose handshake says most about the cause: one that does not get through before one to which the server shows
+	// what no trust mends, before one that lacks trust, before one that needs a restart. Its ID is empty when no node was asked.
+	worst handshake
 }
+
+// handshake is a node's answer with the verdict that it names.
+type handshake struct {
+	nodeProbe
+	verdict probe.Verdict
+}
+
+// remedy is that of the verdict, in the words of this step.
+func (h handshake) remedy() string { return familyOf(h.verdict.Remedy) }
 
 func join(d detected, n nodeTrust, p probed, e encoded) facts {
 	f := facts{detected: d, nodeTrust: n, probed: p, encoded: e}
 	rank := -1
 	for _, node := range p.Nodes {
-		if r := severity(node); r > rank {
-			rank, f.worst = r, node
+		h := handshake{node, probe.VerdictOf(node.Verdict)}
+		if r := severity(h); r > rank {
+			rank, f.worst = r, h
 		}
-	}
-	if len(p.Nodes) == 0 && p.Class != "" && p.Class != string(certs.ClassOK) {
-		f.worst = nodeProbe{Class: p.Class, Missing: p.Missing}
 	}
 	return f
 }
 
-func severity(n nodeProbe) int {
-	switch {
-	case n.OK:
-		return 0
-	case isNetwork(n.Class):
-		return 3
-	case isServer(n.Class):
-		return 2
+// unmendable returns the verdict that no change of trust mends, the first of the node's; its ID is empty if there is none.
+func (h handshake) unmendable() probe.Verdict {
+	if h.OK || h.FixableByTrust || h.Verdict == "" {
+		return probe.Verdict{}
 	}
-	return 1
+	if !h.verdict.Trust {
+		return h.verdict
+	}
+	for _, id := range h.Also {
+		if v := probe.VerdictOf(id); !v.Trust {
+			return v
+		}
+	}
+	return probe.Verdict{}
+}
+
+// The verdicts of the probe that this step tells apart by name (docs/checks.md).
+const (
+	proxyIntercepts = "proxy-intercepts"
+	runtimeRemoved  = "runtime-removed"
+)
+
+func severity(h handshake) int {
+	switch remedy := h.remedy(); {
+	case h.OK:
+		return 0
+	case h.FixableByTrust:
+		return 2
+	case remedy == restart:
+		return 1
+	case remedy == network || remedy == proxy:
+		return 4
+	}
+	return 3
+}
+
+// familyOf returns the remedy of this step for one of the probe.
+func familyOf(r probe.Remedy) string {
+	switch r {
+	case probe.None:
+		return nothing
+	case probe.AddCA, probe.ReplaceCA, probe.Encoding:
+		return trust
+	case "restart-runtime":
+		return restart
+	case probe.Network:
+		return network
+	case probe.Proxy:
+		return proxy
+	case probe.Clock:
+		return clock
+	case "fix-mirror":
+		return mirror
+	case probe.Credential, probe.ClientCert:
+		return credentials
+	case probe.Reference:
+		return reference
+	case probe.Wait:
+		return wait
+	case probe.Registry:
+		return registry
+	}
+	return server
 }
 
 // podClasses are the classes of the messages of the cluster's own pods, as far as they concern the registry.
@@ -96,7 +156,8 @@ func (f facts) packagesToo() bool {
 	return slices.ContainsFunc(f.detected.Failing, func(p failure) bool { return p.Scope == "package" })
 }
 
-func (f facts) asked() bool { return len(f.probed.Nodes) > 0 || f.worst.Class != "" }
+// asked tells whether a node was asked for a handshake.
+func (f facts) asked() bool { return len(f.probed.Nodes) > 0 }
 
 // registry is the registry's name for a sentence.
 func (f facts) registry() string {
@@ -116,17 +177,6 @@ func (f facts) pods() string {
 	return fmt.Sprintf("%d pods cannot pull", n)
 }
 
-// stale names the nodes whose containerd is older than a trust file.
-func (f facts) stale() []string {
-	var out []string
-	for _, n := range f.nodeTrust.Nodes {
-		if slices.ContainsFunc(n.Files, func(f file) bool { return f.NewerThanContainerd }) {
-			out = append(out, n.Name)
-		}
-	}
-	return out
-}
-
 // untrusting names the nodes on which the handshake fails.
 func (f facts) untrusting() []string {
 	var out []string
@@ -138,27 +188,88 @@ func (f facts) untrusting() []string {
 	return out
 }
 
-// skewed names the nodes whose clock is off by five minutes or more.
+// withVerdict names the nodes whose handshake has this verdict.
+func (f facts) withVerdict(id string) []string {
+	var out []string
+	for _, n := range f.probed.Nodes {
+		if n.Verdict == id {
+			out = append(out, n.Name)
+		}
+	}
+	return out
+}
+
+// finding names the nodes on which verify-node-cert found something, and returns what it says of the first.
+func (f facts) finding(id string) (nodes []string, text string) {
+	for _, n := range f.nodeTrust.Nodes {
+		for _, found := range n.Findings {
+			if found.ID != id {
+				continue
+			}
+			if len(nodes) == 0 {
+				text = found.Text
+			}
+			if !slices.Contains(nodes, n.Name) {
+				nodes = append(nodes, n.Name)
+			}
+		}
+	}
+	return nodes, text
+}
+
+// skewed names the nodes whose clock is off by a minute or more.
 func (f facts) skewed() []string {
 	var out []string
 	for _, n := range f.nodeTrust.Nodes {
-		if n.ClockSkewSeconds >= 300 || n.ClockSkewSeconds <= -300 {
+		if n.ClockSkewSeconds >= 60 || n.ClockSkewSeconds <= -60 {
 			out = append(out, fmt.Sprintf("%s (%+.0f s)", n.Name, n.ClockSkewSeconds))
 		}
 	}
 	return out
 }
 
-// misencoded returns the stored entry that holds the candidate in a shape that nodes cannot use.
+// misencoded returns the stored entry that would make the chain valid and that nodes cannot use: it holds the candidate, or every node
+// says so of it.
 func (f facts) misencoded() (stored, bool) {
-	wanted := f.encoded.Candidate.Fingerprints
 	for _, e := range f.encoded.Entries {
-		lacks := func(fp string) bool { return !slices.Contains(e.Fingerprints, fp) }
-		if !e.OK && len(wanted) > 0 && !slices.ContainsFunc(wanted, lacks) {
+		if !e.OK && (f.holdsCandidate(e) || f.completes(e)) {
 			return e, true
 		}
 	}
 	return stored{}, false
+}
+
+// usable returns the stored entry that would make the chain valid and that new nodes can use.
+func (f facts) usable() (where string, ok bool) {
+	if c := f.encoded.Candidate; c.ConfiguredAs != "" {
+		return c.ConfiguredAs, true
+	}
+	for _, e := range f.encoded.Entries {
+		if e.OK && f.completes(e) {
+			return e.String(), true
+		}
+	}
+	return "", false
+}
+
+func (f facts) holdsCandidate(e stored) bool {
+	wanted := f.encoded.Candidate.Fingerprints
+	return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(fp string) bool { return !slices.Contains(e.Fingerprints, fp) })
+}
+
+// completes tells whether each node that lacks trust says that this entry would do.
+func (f facts) completes(e stored) bool {
+	lacking := 0
+	for _, n := range f.probed.Nodes {
+		if n.OK {
+			continue
+		}
+		lacking++
+		if !slices.Contains(n.CompletedBy, e.String()) {
+			return false
+		}
+	}
+	return lacking > 0
 }
 
 // missing names the certificate that the candidate leaves missing, or that is missing without one.
@@ -182,35 +293,6 @@ func (f facts) candidateError() string {
 		}
 	}
 	return ""
-}
-
-func isNetwork(class string) bool {
-	switch certs.Class(class) {
-	case certs.ClassDNS, certs.ClassRefused, certs.ClassUnreachable, certs.ClassTimeout, certs.ClassReset, certs.ClassClosed,
-		certs.ClassPlainHTTP, certs.ClassNotTLS:
-		return true
-	}
-	return false
-}
-
-// isServer tells whether no certificate that is added to the trust can help.
-func isServer(class string) bool {
-	switch certs.Class(class) {
-	case certs.ClassExpired, certs.ClassExpiredIntermediate, certs.ClassNotYetValid, certs.ClassNameMismatch, certs.ClassNoSAN,
-		certs.ClassIntermediateNotACA, certs.ClassWeakSignature, certs.ClassBadSignature, certs.ClassUnsupportedKey,
-		certs.ClassPathLength, certs.ClassNameConstraint, certs.ClassKeyUsage, certs.ClassCriticalExtension, certs.ClassUnparsable,
-		certs.ClassKeyMismatch, certs.ClassWeakKey, certs.ClassAlert:
-		return true
-	}
-	return false
-}
-
-func isTime(class string) bool {
-	switch certs.Class(class) {
-	case certs.ClassExpired, certs.ClassExpiredIntermediate, certs.ClassExpiredRoot, certs.ClassNotYetValid:
-		return true
-	}
-	return false
 }
 
 // some lists names, five at most.

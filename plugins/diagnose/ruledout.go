@@ -15,9 +15,14 @@ func ruleOut(f facts, chosen answer) []ruledOut {
 		why    func(facts, answer) string
 	}{
 		{nothing, whyNotNothing},
+		{wait, whyNotWait},
 		{restart, whyNotRestart},
-		{server, whyNotServer},
+		{clock, whyNotClock},
 		{network, whyNotNetwork},
+		{proxy, whyNotProxy},
+		{mirror, whyNotMirror},
+		{server, whyNotServer},
+		{registry, whyNotRegistry},
 		{credentials, whyNotCredentials},
 		{reference, whyNotReference},
 		{notTKG, whyNotElsewhere},
@@ -38,6 +43,10 @@ func whyNotNothing(f facts, _ answer) string {
 	return f.pods() + ", and that does not pass by itself"
 }
 
+func whyNotWait(f facts, _ answer) string {
+	return "no message says that the registry limits how often it is asked"
+}
+
 func whyNotRestart(f facts, chosen answer) string {
 	switch {
 	case !f.detected.Affected:
@@ -46,26 +55,22 @@ func whyNotRestart(f facts, chosen answer) string {
 		return "containerd of the nodes has no part in it"
 	case chosen.told:
 		return "the pods name another cause"
-	case f.probed.Trusted && len(f.stale()) == 0:
-		return "on no node a trust file is known to be newer than containerd"
-	case f.probed.Trusted:
-		return "the pods fail for another cause than trust"
 	case !f.asked():
 		return "no node was asked"
+	case f.probed.Trusted:
+		return "what containerd read when it was started makes the chain valid on every node"
 	}
 	return "the files that are on the nodes do not make the chain valid, so reading them again changes nothing"
 }
 
-func whyNotServer(f facts, chosen answer) string {
-	switch {
-	case !f.detected.Affected || f.probed.Trusted:
-		return "what the registry presents is valid by the nodes' own roots"
-	case chosen.remedy == network, chosen.remedy == notTKG, !f.asked():
-		return "its certificate was not what failed"
-	case f.probed.CandidateWorks:
-		return "what the registry presents is complete and, with the given CA, valid on every node: name, dates and signatures are right"
+func whyNotClock(f facts, _ answer) string {
+	switch nodes := f.skewed(); {
+	case len(f.nodeTrust.Nodes) == 0:
+		return "no node told its time"
+	case len(nodes) > 0:
+		return "the clock is off on " + some(nodes) + ", and no date of a certificate turns on it"
 	}
-	return "name and dates of its certificate are right, for Go looks at them before it looks at trust"
+	return "the clocks of the nodes agree with this machine's"
 }
 
 func whyNotNetwork(f facts, chosen answer) string {
@@ -74,8 +79,55 @@ func whyNotNetwork(f facts, chosen answer) string {
 		return "no pod fails"
 	case chosen.remedy == notTKG, !f.asked():
 		return "nothing speaks of the network"
+	case chosen.remedy == proxy:
+		return "the nodes reach the proxy that they go by, or do not get as far as the registry"
 	}
-	return "the nodes reach " + f.registry() + ", and it answers by TLS"
+	return "the nodes reach " + f.registry() + ", and it answers"
+}
+
+func whyNotProxy(f facts, chosen answer) string {
+	nodes, _ := f.finding("runtime-proxy")
+	switch {
+	case len(f.nodeTrust.Nodes) == 0:
+		return "nothing speaks of a proxy"
+	case len(nodes) == 0:
+		return "containerd goes by no proxy on the nodes"
+	case chosen.remedy == network:
+		return "the registry is not reached, and no proxy refuses"
+	}
+	return "the handshake was made by the proxy that containerd goes by (" + some(nodes) + "), and the proxy is not at fault"
+}
+
+func whyNotMirror(f facts, _ answer) string {
+	switch nodes, _ := f.finding("hosts-override"); {
+	case len(f.nodeTrust.Nodes) == 0:
+		return "nothing speaks of a mirror"
+	case len(nodes) == 0:
+		return "no hosts.toml on the nodes sends pulls elsewhere"
+	default:
+		return "the hosts.toml on " + some(nodes) + " was followed, and what it names is not at fault"
+	}
+}
+
+func whyNotServer(f facts, chosen answer) string {
+	switch {
+	case !f.detected.Affected || f.probed.Trusted:
+		return "what the registry presents is valid by the nodes' own roots"
+	case chosen.remedy == network, chosen.remedy == proxy, chosen.remedy == notTKG, !f.asked():
+		return "its certificate was not what failed"
+	case chosen.remedy == clock:
+		return "by a right clock the dates of its certificate are right"
+	case f.probed.CandidateWorks:
+		return "what the registry presents is complete and, with the given CA, valid on every node: name, dates and signatures are right"
+	}
+	return "name and dates of its certificate are right, for Go looks at them before it looks at trust"
+}
+
+func whyNotRegistry(f facts, chosen answer) string {
+	if chosen.remedy == network || chosen.remedy == proxy {
+		return "it was not reached, so that nothing is known of it"
+	}
+	return "no message says that the registry is out of order"
 }
 
 func whyNotCredentials(f facts, chosen answer) string {
@@ -105,18 +157,24 @@ func whyNotTrust(f facts, chosen answer) string {
 		return "kapp-controller does not use the nodes' trust"
 	case chosen.told && f.asked() && !f.probed.Trusted:
 		return "no failing pod names a certificate, so that no CA mends what they fail for"
+	case chosen.cause == string(certs.ClassMissingIntermediate):
+		return "it would only hide that the registry sends an incomplete chain"
+	case chosen.cause == proxyIntercepts:
+		return "what the nodes see is the proxy's certificate, and the given CA is not the proxy's"
 	}
 	switch chosen.remedy {
 	case recreate:
-		return "it is configured already: " + f.encoded.Candidate.ConfiguredAs
+		where, _ := f.usable()
+		return "it is configured already: " + where
+	case restart:
+		return "the right CA is on the nodes already"
+	case clock:
+		return "no certificate makes up for a wrong clock"
 	case notTKG:
 		return "TkgServiceConfiguration is not used for vSphere Pods"
 	case server:
-		if alone(certs.Class(f.worst.Class)) {
-			return "it would only hide that the registry sends an incomplete chain"
-		}
 		return "no certificate that is added to the trust makes this chain valid"
-	case network:
+	case network, proxy:
 		return "no certificate is at fault"
 	}
 	if !f.asked() {

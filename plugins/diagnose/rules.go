@@ -23,7 +23,8 @@ type answer struct {
 // judge returns the first answer that fits. The order is from what the pods say, over what the nodes see, to what is stored.
 func judge(f facts) answer {
 	for _, rule := range []func(facts) (answer, bool){
-		notFailing, vSpherePod, kappController, notProbed, unreachable, clock, badServer, otherCause, trusted, badCandidate, noCandidate, incomplete, configured, misencoded,
+		notFailing, vSpherePod, kappController, notProbed, wrongClock, byVerdict, otherCause, staleRuntime, trusted,
+		badCandidate, noCandidate, incomplete, configured, misencoded,
 	} {
 		if a, ok := rule(f); ok {
 			return a
@@ -39,7 +40,11 @@ func notFailing(f facts) (answer, bool) {
 	a := answer{cause: "healthy", remedy: nothing, summary: "No pod fails to pull: there is nothing to do."}
 	if nodes := f.untrusting(); len(nodes) > 0 {
 		a.cause = "not-failing"
-		a.summary = fmt.Sprintf("No pod fails to pull, so nothing is done; but the next pull from %s would fail on %s (%s).", f.registry(), some(nodes), f.worst.Class)
+		a.summary = fmt.Sprintf("No pod fails to pull, so nothing is done; but the next pull from %s would fail on %s (%s).", f.registry(), some(nodes), f.worst.Verdict)
+	}
+	if nodes := f.withVerdict(runtimeRemoved); len(nodes) > 0 {
+		a.cause = "not-failing"
+		a.summary = fmt.Sprintf("No pod fails to pull, so nothing is done; but what makes %s trusted was taken from %s after containerd had read it: pulls fail from its next start on.", f.registry(), some(nodes))
 	}
 	return a, true
 }
@@ -73,8 +78,7 @@ func kappController(f facts) (answer, bool) {
 }
 
 func notProbed(f facts) (answer, bool) {
-	class := certs.Class(f.worst.Class)
-	if f.asked() && class != certs.ClassForwarding {
+	if f.asked() {
 		return answer{}, false
 	}
 	a := answer{
@@ -83,88 +87,85 @@ func notProbed(f facts) (answer, bool) {
 		stop:    "no worker node could be asked for a handshake with " + f.registry(),
 		next:    "kubectl get machines --all-namespaces shows whether the cluster has workers; then plan again",
 	}
-	if class == certs.ClassForwarding {
-		a.next = "allow TCP forwarding in the nodes' SSH server (AllowTcpForwarding), or install openssl there; then plan again"
+	if class := f.class(); class != pull.Unknown {
+		a.summary = "No worker node was asked, so the cause is not proved; the pods' own messages speak of " + class + "."
 	}
 	return a, true
 }
 
-func unreachable(f facts) (answer, bool) {
-	if !isNetwork(f.worst.Class) {
-		return answer{}, false
-	}
-	a := answer{
-		cause: "registry-" + f.worst.Class, remedy: network,
-		summary: fmt.Sprintf("Node %s gets no TLS handshake from %s (%s): no certificate is at fault.", f.worst.Name, f.registry(), f.worst.Class),
-		stop:    fmt.Sprintf("node %s does not reach %s: %s", f.worst.Name, f.registry(), cmp.Or(f.worst.Error, f.worst.Class)),
-		next:    "mend the network between the nodes and the registry (name, port, firewall, load balancer), then plan again",
-	}
-	switch certs.Class(f.worst.Class) {
-	case certs.ClassDNS:
-		a.next = "make the name resolve with the DNS servers of the vSphere Namespace's network, or correct it in the image reference; then plan again"
-	case certs.ClassPlainHTTP, certs.ClassNotTLS:
-		a.next = "this port does not speak TLS: correct the port in the image reference, or let the registry serve HTTPS there; then plan again"
-	}
-	return a, true
-}
-
-func clock(f facts) (answer, bool) {
+// wrongClock is for dates that look wrong to a node whose clock is.
+func wrongClock(f facts) (answer, bool) {
 	nodes := f.skewed()
-	if len(nodes) == 0 || !isTime(f.worst.Class) {
+	if len(nodes) == 0 || f.worst.OK || !isTime(f.worst.Verdict) {
 		return answer{}, false
 	}
 	return answer{
-		cause: "node-clock", remedy: network,
-		summary: "The certificates look out of date (" + f.worst.Class + ") to nodes whose clock is wrong: " + some(nodes) + ".",
+		cause: "node-clock", remedy: clock,
+		summary: "The certificates look out of date (" + f.worst.Verdict + ") to nodes whose clock is wrong: " + some(nodes) + ".",
 		stop:    "the clock is wrong on " + some(nodes) + ", and dates of certificates are judged by it",
 		next:    "correct the NTP servers of the Supervisor and of the ESXi hosts, wait until the nodes agree (date -u), then plan again",
 	}, true
 }
 
-func badServer(f facts) (answer, bool) {
-	if !isServer(f.worst.Class) {
+func isTime(verdict string) bool {
+	switch certs.Class(verdict) {
+	case certs.ClassExpired, certs.ClassExpiredIntermediate, certs.ClassExpiredRoot, certs.ClassNotYetValid, certs.ClassCANotYetValid:
+		return true
+	}
+	return false
+}
+
+// byVerdict is for what no change of trust mends: the verdict names who has to.
+func byVerdict(f facts) (answer, bool) {
+	w := f.worst
+	v := w.unmendable()
+	if v.ID == "" || familyOf(v.Remedy) == restart {
 		return answer{}, false
 	}
+	a := answer{
+		cause: v.ID, remedy: familyOf(v.Remedy), stop: fmt.Sprintf("%s, as node %s sees it: %s", f.registry(), w.Name, cmp.Or(w.Error, v.ID)),
+		next: v.Do + "; then plan again. More: docs/checks.md#" + v.ID,
+	}
+	if a.remedy == clock { // no node's clock is off, so the certificate's dates are
+		a.remedy = server
+	}
+	switch a.remedy {
+	case network:
+		a.summary = fmt.Sprintf("Node %s gets no TLS handshake from %s (%s): no certificate is at fault.", w.Name, f.registry(), v.ID)
+	case proxy:
+		a.summary = fmt.Sprintf("The proxy that containerd goes by on node %s gives it no connection to %s (%s): no certificate of the registry is at fault.", w.Name, f.registry(), v.ID)
+	case mirror:
+		a.summary = fmt.Sprintf("The hosts.toml on node %s sends pulls from %s elsewhere, and that fails (%s): the trust of the cluster has no part in it.", w.Name, f.registry(), v.ID)
+	case server:
+		a.summary = fmt.Sprintf("What %s presents is refused by Go whatever is trusted (%s). Only the registry, or who issues its certificate, can mend that.", f.registry(), v.ID)
+	default:
+		a.summary = fmt.Sprintf("%s answers node %s in a way that no trust mends (%s).", f.registry(), w.Name, v.ID)
+	}
+	return a, true
+}
+
+// staleRuntime is for nodes that hold what makes the chain valid and whose containerd was started before.
+func staleRuntime(f facts) (answer, bool) {
+	if f.worst.OK || f.worst.remedy() != restart {
+		return answer{}, false
+	}
+	nodes := some(f.withVerdict(f.worst.Verdict))
 	return answer{
-		cause: "server-" + f.worst.Class, remedy: server,
-		summary: fmt.Sprintf("What %s presents is refused by Go whatever is trusted (%s). Only the registry can mend that.", f.registry(), f.worst.Class),
-		stop:    fmt.Sprintf("%s must be mended at the registry: %s", f.registry(), cmp.Or(f.worst.Error, f.worst.Class)),
-		next:    serverHint(certs.Class(f.worst.Class)),
+		cause: f.worst.Verdict, remedy: restart,
+		summary: "The nodes hold the right certificates, but containerd was started before they were written and reads them only at its start: " + nodes + ".",
+		stop:    "containerd must be restarted on " + nodes + ", which this version does not do; nothing needs to be destroyed",
+		next:    "on each of these nodes: sudo systemctl restart containerd (running containers go on); then plan again",
 	}, true
 }
 
-func serverHint(class certs.Class) string {
-	switch class {
-	case certs.ClassExpired, certs.ClassExpiredIntermediate:
-		return "renew the certificate at the registry, with its whole chain; then plan again"
-	case certs.ClassNotYetValid:
-		return "compare the registry's and the nodes' clocks (date -u), or wait until the certificate is valid; then plan again"
-	case certs.ClassNameMismatch, certs.ClassNoSAN:
-		return "have the certificate issued again with the registry's name as subject alternative name, or use a name that it holds in the image references; then plan again"
-	case certs.ClassAlert:
-		return "see what the registry demands: a client certificate, TLS below 1.2, or another server name; then plan again"
-	case certs.ClassKeyMismatch, certs.ClassUnparsable, certs.ClassBadSignature:
-		return "install certificate, chain and key at the registry again: they do not belong together or are damaged; then plan again"
-	}
-	return "have the certificate, or the CA that the error names, issued again; then plan again"
-}
-
-// trusted is for nodes that trust what the registry presents: what is left is a containerd that does not know it yet, a pod that
-// waits, or a cause that has nothing to do with TLS.
+// trusted is for nodes that trust what the registry presents: what is left is a pod that waits, or a cause that has nothing to do with
+// TLS.
 func trusted(f facts) (answer, bool) {
 	if !f.probed.Trusted {
 		return answer{}, false
 	}
 	if a, ok := notTrust(f); ok {
 		return a, true
-	}
-	if nodes := f.stale(); len(nodes) > 0 {
-		return answer{
-			cause: "stale-containerd", remedy: restart,
-			summary: "The nodes hold the right certificates, but containerd was started before they were written and reads them only at its start: " + some(nodes) + ".",
-			stop:    "containerd must be restarted on " + some(nodes) + ", which this version does not do; nothing needs to be destroyed",
-			next:    "on each of these nodes: sudo systemctl restart containerd (running containers go on); then plan again",
-		}, true
 	}
 	return answer{
 		cause: "back-off", remedy: nothing,
@@ -179,22 +180,29 @@ func badCandidate(f facts) (answer, bool) {
 	}
 	return answer{
 		cause: "bad-ca-file", remedy: trust, noFile: true,
-		summary: "The nodes do not trust " + f.registry() + " (" + f.worst.Class + "), and the given CA file cannot be used: " + c.Problem + ".",
+		summary: "The nodes do not trust " + f.registry() + " (" + f.worst.Verdict + "), and the given CA file cannot be used: " + c.Problem + ".",
 		stop:    "the given CA file cannot be used: " + c.Problem,
 		next:    "give the CA as PEM; " + fetch(f),
 	}, true
 }
 
+// noCandidate is for a diagnosis without a CA file: what is stored may tell the cause, and the file is still wanted to mend it.
 func noCandidate(f facts) (answer, bool) {
 	if f.encoded.Candidate.Given {
 		return answer{}, false
 	}
-	if certs.Class(f.worst.Class) == certs.ClassMissingIntermediate {
+	for _, rule := range []func(facts) (answer, bool){configured, misencoded} {
+		if a, ok := rule(f); ok {
+			a.noFile, a.stop, a.next = true, "no CA was given; the right one is stored in the cluster's configuration", "take it from there (check-encoding's output holds each stored value, corrected where it must be), and give it: --input ca=FILE"
+			return a, true
+		}
+	}
+	if f.worst.Verdict == string(certs.ClassMissingIntermediate) {
 		return loneLeaf(f, "the server's chain is not complete"), true
 	}
 	return answer{
-		cause: string(trustCause(f)), remedy: trust, noFile: true,
-		summary: fmt.Sprintf("The nodes do not trust %s (%s), and no CA was given. Missing: %s.", f.registry(), f.worst.Class, cmp.Or(f.missing(), "unknown")),
+		cause: trustCause(f), remedy: trust, noFile: true,
+		summary: fmt.Sprintf("The nodes do not trust %s (%s), and no CA was given. Missing: %s.", f.registry(), f.worst.Verdict, cmp.Or(f.missing(), "unknown")),
 		stop:    "no CA was given; missing is " + cmp.Or(f.missing(), "the CA that issued the registry's certificate"),
 		next:    fetch(f),
 	}, true
@@ -214,8 +222,11 @@ func incomplete(f facts) (answer, bool) {
 			next:    "have the certificate that the error names issued again; then plan again",
 		}, true
 	}
-	if alone(certs.Class(f.worst.Class)) {
+	switch f.worst.Verdict {
+	case string(certs.ClassMissingIntermediate), string(certs.ClassMissingIssuer):
 		return loneLeaf(f, "the given CA does not complete the chain of "+f.registry()), true
+	case proxyIntercepts:
+		return intercepted(f), true
 	}
 	return answer{
 		cause: "ca-does-not-complete-chain", remedy: trust,
@@ -223,6 +234,16 @@ func incomplete(f facts) (answer, bool) {
 		stop:    "the given CA does not complete the chain that " + f.registry() + " presents: missing is " + cmp.Or(missing, "the CA that issued it"),
 		next:    fetch(f),
 	}, true
+}
+
+// intercepted is for a proxy that ends TLS itself.
+func intercepted(f facts) answer {
+	return answer{
+		cause: proxyIntercepts, remedy: proxy,
+		summary: "The proxy that containerd goes by ends TLS itself: the nodes see the proxy's certificate and not that of " + f.registry() + ", which the given CA signs or does not.",
+		stop:    "the given CA is not that of the proxy, whose certificate the nodes see: missing is " + cmp.Or(f.missing(), "the proxy's CA"),
+		next:    "put " + f.registry() + " into noProxy (spec.proxy of TkgServiceConfiguration, settings.network.proxy of the cluster); or give the proxy's CA: --input ca=FILE",
+	}
 }
 
 // loneLeaf is for a server that does not send the certificate that issued its own.
@@ -236,14 +257,10 @@ func loneLeaf(f facts, why string) answer {
 	}
 }
 
-func alone(class certs.Class) bool {
-	return class == certs.ClassMissingIntermediate || class == certs.ClassMissingIssuer
-}
-
 // configured is for a CA that is stored already and has not reached the nodes.
 func configured(f facts) (answer, bool) {
-	where := f.encoded.Candidate.ConfiguredAs
-	if where == "" {
+	where, ok := f.usable()
+	if !ok {
 		return answer{}, false
 	}
 	a := answer{
@@ -264,7 +281,7 @@ func misencoded(f facts) (answer, bool) {
 	}
 	return answer{
 		cause: "wrong-encoding", remedy: trust,
-		summary: fmt.Sprintf("The right CA is stored in %s, entry %s, but the nodes cannot use it: %s.", e.Where, e.Name, e.Problem),
+		summary: fmt.Sprintf("The right CA is stored in %s, but the nodes cannot use it: %s.", e, e.Problem),
 	}, true
 }
 
@@ -276,20 +293,24 @@ func notConfigured(f facts) answer {
 		summary = "The CA that is trusted has the right name and another key: it was renewed. The given one makes the chain of " + f.registry() + " valid on every node."
 	case "expired-ca":
 		summary = "The trusted CA has expired. The given one makes the chain of " + f.registry() + " valid on every node."
-	case "not-a-ca":
+	case string(certs.ClassNotACA):
 		summary = "What is trusted is not a CA certificate. The given one makes the chain of " + f.registry() + " valid on every node."
+	case string(certs.ClassRenewedLeaf):
+		summary = "What is trusted is an earlier certificate of the registry itself. The given CA makes the chain of " + f.registry() + " valid on every node, also after the next renewal."
+	case proxyIntercepts:
+		summary = "The proxy that containerd goes by ends TLS itself, and the given CA is the proxy's. To put " + f.registry() + " into noProxy would do as well."
 	}
-	return answer{cause: string(cause), remedy: trust, summary: summary}
+	return answer{cause: cause, remedy: trust, summary: summary}
 }
 
-func trustCause(f facts) certs.Class {
-	switch class := certs.Class(f.worst.Class); class {
+func trustCause(f facts) string {
+	switch class := certs.Class(f.worst.Verdict); class {
 	case certs.ClassSameNameOtherKey:
 		return "wrong-ca"
 	case certs.ClassExpiredRoot:
 		return "expired-ca"
-	case certs.ClassNotACA, certs.ClassSelfSigned:
-		return class
+	case certs.ClassNotACA, certs.ClassSelfSigned, certs.ClassRenewedLeaf, proxyIntercepts:
+		return string(class)
 	}
 	return "missing-ca"
 }

@@ -22,8 +22,8 @@ const outputSchema = `{
     "cause": {"type": "string", "description": "the one cause, in kebab-case"},
     "remedy": {
       "type": "string",
-      "enum": ["nothing", "restart-containerd", "server", "trust", "recreate", "network", "credentials", "reference", "not-tkg"],
-      "description": "the one remedy: nothing to do, restart containerd, mend the registry, correct TkgServiceConfiguration and recreate, recreate, mend the network, mend the credentials, mend the image reference, or nothing in TKG"
+      "enum": ["nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "trust", "recreate", "not-tkg"],
+      "description": "the one remedy: nothing to do, wait, restart containerd, mend the nodes' clocks, the network, the proxy, the mirror, what the server presents, the registry itself, the credentials or the image reference; correct TkgServiceConfiguration and recreate, recreate, or nothing in TKG"
     },
     "trust": {"type": "boolean", "description": "whether TkgServiceConfiguration must hold the given CA for the remedy; true for trust and recreate, but false while there is no usable CA file"},
     "summary": {"type": "string", "description": "cause and remedy in a sentence or two"},
@@ -46,13 +46,18 @@ const outputSchema = `{
 // The remedies, gentlest first.
 const (
 	nothing     = "nothing"
-	restart     = "restart-containerd"
-	server      = "server"
-	trust       = "trust"
-	recreate    = "recreate"
+	wait        = "wait"
+	restart     = "restart-runtime"
+	clock       = "clock"
 	network     = "network"
+	proxy       = "proxy"
+	mirror      = "mirror"
+	server      = "server"
+	registry    = "registry"
 	credentials = "credentials"
 	reference   = "reference"
+	trust       = "trust"
+	recreate    = "recreate"
 	notTKG      = "not-tkg"
 )
 
@@ -95,36 +100,37 @@ type nodeTrust struct {
 }
 
 type nodeFiles struct {
-	Name             string  `json:"name"`
-	ClockSkewSeconds float64 `json:"clockSkewSeconds"`
-	Candidate        bool    `json:"candidate"`
-	Files            []file  `json:"files"`
+	Name             string    `json:"name"`
+	ClockSkewSeconds float64   `json:"clockSkewSeconds"`
+	Candidate        bool      `json:"candidate"`
+	Findings         []finding `json:"findings"`
 }
 
-type file struct {
-	Name                string `json:"name"`
-	State               string `json:"state"`
-	NewerThanContainerd bool   `json:"newerThanContainerd"`
+type finding struct {
+	ID   string `json:"id"`
+	Text string `json:"text"`
 }
 
 type probed struct {
 	Registry       string      `json:"registry"`
 	Trusted        bool        `json:"trusted"`
 	CandidateWorks bool        `json:"candidateWorks"`
-	Class          string      `json:"class"`
 	Missing        string      `json:"missing"`
 	Nodes          []nodeProbe `json:"nodes"`
 }
 
 type nodeProbe struct {
-	Name           string `json:"name"`
-	OK             bool   `json:"ok"`
-	Class          string `json:"class"`
-	Error          string `json:"error"`
-	CandidateOK    bool   `json:"candidateOk"`
-	CandidateError string `json:"candidateError"`
-	Missing        string `json:"missing"`
-	Note           string `json:"note"`
+	Name           string   `json:"name"`
+	OK             bool     `json:"ok"`
+	Verdict        string   `json:"verdict"`
+	FixableByTrust bool     `json:"fixableByTrust"`
+	Also           []string `json:"also"`
+	Error          string   `json:"error"`
+	CandidateOK    bool     `json:"candidateOk"`
+	CandidateError string   `json:"candidateError"`
+	CompletedBy    []string `json:"completedBy"`
+	Missing        string   `json:"missing"`
+	Note           string   `json:"note"`
 }
 
 type encoded struct {
@@ -140,6 +146,9 @@ type stored struct {
 	Problem      string   `json:"problem"`
 	Fingerprints []string `json:"fingerprints"`
 }
+
+// String names the entry as check-encoding and probe do.
+func (e stored) String() string { return e.Where + ", entry " + e.Name }
 
 type candidate struct {
 	Given        bool     `json:"given"`

@@ -12,7 +12,7 @@ func otherCause(f facts) (answer, bool) {
 	}
 	a, ok := notTrust(f)
 	if ok {
-		a.summary += " The handshake from the nodes lacks trust (" + f.worst.Class + "), but no pod fails for that: containerd gets there by another way, or would fail for it only next."
+		a.summary += " The handshake from the nodes lacks trust (" + f.worst.Verdict + "), but no pod fails for that: containerd gets there by another way, or would fail for it only next."
 	}
 	return a, ok
 }
@@ -39,13 +39,18 @@ func cause(class, fine string) (answer, bool) {
 		}, true
 	case pull.Rate:
 		return answer{
-			cause: "rate-limit", remedy: credentials, summary: fine + "the registry limits how often it is asked.",
+			cause: "rate-limit", remedy: wait, summary: fine + "the registry limits how often it is asked.",
 			stop: "the registry answers 429 Too Many Requests", next: "wait, pull with credentials that have a higher limit, or use a mirror",
 		}, true
 	case pull.Reference:
 		return answer{
 			cause: class, remedy: reference, summary: fine + "there is no such image, or its name is malformed.",
 			stop: "the failing pods ask for an image that the registry does not have", next: "correct repository, tag or digest in the pod's image",
+		}, true
+	case pull.RegistryError:
+		return answer{
+			cause: class, remedy: registry, summary: fine + "the registry answers that it is out of order.",
+			stop: "the registry answers with an error of its own (5xx)", next: "look at the registry's health and log; pods pull again within five minutes once it is well",
 		}, true
 	case pull.DNS, pull.Network:
 		return answer{
@@ -63,7 +68,7 @@ func onTheWay(class, fine string) (answer, bool) {
 	switch class {
 	case pull.Proxy:
 		return answer{
-			cause: class, remedy: network, summary: fine + "the proxy that containerd goes by refuses, or is not reached.",
+			cause: class, remedy: proxy, summary: fine + "the proxy that containerd goes by refuses, or is not reached.",
 			stop: "containerd does not get through its proxy",
 			next: "on a node: systemctl show containerd -p Environment shows the proxy; let the registry be in noProxy, or mend the proxy or its credentials (spec.proxy of TkgServiceConfiguration, settings.network.proxy of the cluster)",
 		}, true

@@ -49,9 +49,9 @@ func verdictOf(t *testing.T, s situation) (verdict, string) {
 func remedies() map[string]string {
 	return map[string]string{
 		pull.Trust: "nothing", pull.ServerCertificate: "nothing", pull.Unknown: "nothing", // back-off repeats what is mended
-		pull.DNS: "network", pull.Network: "network", pull.Proxy: "network", pull.PlainHTTP: "network",
-		pull.Auth: "credentials", pull.Rate: "credentials", pull.Reference: "reference", pull.Signature: "reference", pull.SandboxImage: "reference",
-		pull.Runtime: "restart-containerd", pull.KappController: "not-tkg", pull.VSpherePod: "not-tkg",
+		pull.DNS: "network", pull.Network: "network", pull.Proxy: "proxy", pull.PlainHTTP: "network", pull.RegistryError: "registry",
+		pull.Auth: "credentials", pull.Rate: "wait", pull.Reference: "reference", pull.Signature: "reference", pull.SandboxImage: "reference",
+		pull.Runtime: "restart-runtime", pull.KappController: "not-tkg", pull.VSpherePod: "not-tkg",
 	}
 }
 
@@ -62,10 +62,10 @@ func TestEachClassWithHealthyNodes(t *testing.T) {
 		t.Fatalf("the table misses a class (-want, +got):\n%s", diff)
 	}
 	evidence := map[string][]func(*situation){
-		"well":             {handshakes("ok", nil)},
-		"configured":       {handshakes("ok", nil), configuredAs("TSC, entry corp")},
-		"no candidate":     {handshakes("ok", nil), noCandidate},
-		"badly configured": {handshakes("ok", nil), func(s *situation) { s.encoding["ok"] = false }},
+		"well":             {handshakes("", nil)},
+		"configured":       {handshakes("", nil), configuredAs("TSC, entry corp")},
+		"no candidate":     {handshakes("", nil), noCandidate},
+		"badly configured": {handshakes("", nil), func(s *situation) { s.encoding["ok"] = false }},
 	}
 	for name, changes := range evidence {
 		for class, want := range remedies() {
@@ -115,9 +115,9 @@ func TestMixedPods(t *testing.T) {
 		warning       string
 	}{
 		"auth and silence":  {"a pod that names no cause may well lack trust, which the nodes show", sick(of("cluster", pull.Auth, pull.Unknown)), "missing-ca", "trust", ""},
-		"proxy and network": {"all name a cause on the way", sick(of("cluster", pull.Proxy, pull.Network)), "proxy", "network", ""},
+		"proxy and network": {"all name a cause on the way", sick(of("cluster", pull.Proxy, pull.Network)), "proxy", "proxy", ""},
 		"trust and proxy":   {"a proxy for some is no excuse", sick(of("cluster", pull.Trust, pull.Proxy)), "missing-ca", "trust", ""},
-		"packages alone":    {"kapp-controller has its own trust", sick(of("package", pull.KappController), handshakes("ok", nil)), "kapp-controller", "not-tkg", ""},
+		"packages alone":    {"kapp-controller has its own trust", sick(of("package", pull.KappController), handshakes("", nil)), "kapp-controller", "not-tkg", ""},
 		"packages beside pods": {
 			"the pods come first, and that packages fail is said",
 			sick(func(s *situation) {
