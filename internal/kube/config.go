@@ -25,20 +25,7 @@ const loginHint = "log in to the Supervisor: kubectl vsphere login --server=SUPE
 	"then name its kubeconfig: export KUBECONFIG=FILE"
 
 func fileConfig(conn plugins.Kube) (*rest.Config, error) {
-	if conn.Kubeconfig == "" {
-		return nil, plugins.Hint(errors.New("no kubeconfig given"), "%s", loginHint)
-	}
-	if err := checkFile(conn.Kubeconfig); err != nil {
-		return nil, err
-	}
-	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: conn.Kubeconfig}
-	config, err := rules.Load()
-	if err != nil {
-		// The cause may quote the file, which holds credentials.
-		return nil, plugins.Hint(fmt.Errorf("read kubeconfig %s: it is not a kubeconfig", conn.Kubeconfig),
-			"see what is wrong with it: kubectl --kubeconfig %s config view", conn.Kubeconfig)
-	}
-	current, err := pickContext(config, conn)
+	config, current, err := load(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +33,41 @@ func fileConfig(conn plugins.Kube) (*rest.Config, error) {
 	if err := checkCluster(config, current, where); err != nil {
 		return nil, err
 	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: conn.Kubeconfig}
 	out, err := clientcmd.NewNonInteractiveClientConfig(*config, current, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, redacted(err))
 	}
 	return out, nil
+}
+
+// ContextNamespace returns the namespace that the context of conn names, empty if it names none. It reads the kubeconfig and connects
+// to nothing.
+func ContextNamespace(conn plugins.Kube) (string, error) {
+	config, current, err := load(conn)
+	if err != nil {
+		return "", err
+	}
+	return config.Contexts[current].Namespace, nil
+}
+
+// load reads a kubeconfig and picks its context.
+func load(conn plugins.Kube) (*api.Config, string, error) {
+	if conn.Kubeconfig == "" {
+		return nil, "", plugins.Hint(errors.New("no kubeconfig given"), "%s", loginHint)
+	}
+	if err := checkFile(conn.Kubeconfig); err != nil {
+		return nil, "", err
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: conn.Kubeconfig}
+	config, err := rules.Load()
+	if err != nil {
+		// The cause may quote the file, which holds credentials.
+		return nil, "", plugins.Hint(fmt.Errorf("read kubeconfig %s: it is not a kubeconfig", conn.Kubeconfig),
+			"see what is wrong with it: kubectl --kubeconfig %s config view", conn.Kubeconfig)
+	}
+	current, err := pickContext(config, conn)
+	return config, current, err
 }
 
 func checkFile(path string) error {

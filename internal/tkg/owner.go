@@ -15,10 +15,13 @@ import (
 
 const (
 	tkcKind      = "TanzuKubernetesCluster"
-	clusterKind  = "Cluster"
+	clusterKind  = ClusterKind
 	clusterGroup = "cluster.x-k8s.io"
 	vmGroup      = "vmoperator.vmware.com"
 )
+
+// ClusterKind is the kind of a cluster that is made by the Cluster API, with a TanzuKubernetesCluster over it or without.
+const ClusterKind = "Cluster"
 
 // ErrNotTKC says that a cluster is there and that no TanzuKubernetesCluster owns it.
 var ErrNotTKC = errors.New("no TanzuKubernetesCluster owns it")
@@ -49,13 +52,17 @@ func FindOwner(ctx context.Context, c *kube.Client, ref Ref) (Owner, error) {
 			"its trust is in its own variables (trust, or osConfiguration.trust), not in TkgServiceConfiguration: kubectl get cluster %s -n %s -o yaml",
 			ref.Name, ref.Namespace)
 	case errors.Is(err, kube.ErrNotServed) && errors.Is(otherErr, kube.ErrNotServed):
-		return Owner{}, plugins.Hint(fmt.Errorf("%s is not a Supervisor: %w", c.Server(), err),
-			"give the Supervisor's context, not that of a workload cluster: kubectl config get-contexts")
+		return Owner{}, notSupervisor(c, err)
 	case !errors.Is(otherErr, kube.ErrNotServed) && !apierrors.IsNotFound(otherErr):
 		return Owner{}, otherErr
 	}
 	return Owner{}, plugins.Hint(fmt.Errorf("no cluster %s: %w", ref, err),
 		"see which there are: kubectl get tanzukubernetesclusters -n %s", ref.Namespace)
+}
+
+func notSupervisor(c *kube.Client, err error) error {
+	return plugins.Hint(fmt.Errorf("%s is not a Supervisor: %w", c.Server(), err),
+		"give the Supervisor's context, not that of a workload cluster: kubectl config get-contexts")
 }
 
 func get(ctx context.Context, c *kube.Client, group, kind string, ref Ref) (*unstructured.Unstructured, error) {
