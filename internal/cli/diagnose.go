@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,7 +161,9 @@ func candidate(path string) (string, error) {
 // examine diagnoses the clusters, several at a time, and prints each as text when all before it are there. The diagnoses are in the
 // order of the clusters.
 func (a *app) examine(c *cli.Context, ask inquiry, clusters []patient) ([]diagnosis.Diagnosis, error) {
-	group, ctx := errgroup.WithContext(c.Context)
+	alive, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	group, ctx := errgroup.WithContext(alive)
 	todo := make(chan int)
 	done := make([]chan diagnosis.Diagnosis, len(clusters))
 	for i := range done {
@@ -192,7 +195,10 @@ func (a *app) examine(c *cli.Context, ask inquiry, clusters []patient) ([]diagno
 		})
 	}
 	all, err := a.gather(ctx, c, done)
-	return all, errors.Join(group.Wait(), err)
+	if err != nil {
+		cancel(err) // nobody reads the rest
+	}
+	return all, cmp.Or(err, group.Wait())
 }
 
 // gather takes the diagnoses in their order.

@@ -83,7 +83,8 @@ func (l *Looks) Diagnose(ctx context.Context, req Request) (Diagnosis, error) {
 	}
 	b := plan.Builder{Workflow: l.workflow, Values: values, Step: req.Step, Effects: l.effects}
 	p := &plan.Plan{Workflow: l.workflow.Name, Connections: req.Connections}
-	within, cancel := context.WithTimeoutCause(ctx, req.Timeout, fmt.Errorf("not done within %s", req.Timeout))
+	within, cancel := context.WithTimeoutCause(ctx, req.Timeout, plugins.Hint(fmt.Errorf("not done within %s", req.Timeout),
+		"give it more time: tkgfix diagnose %s --timeout %s", req.Cluster, 2*req.Timeout))
 	defer cancel()
 	for _, id := range l.workflow.Order() {
 		looking := ctx

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -12,8 +11,8 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// maxFindings bounds the evidence that is shown without being asked for.
-const maxFindings = 6
+// maxOfCheck bounds how much of one check's evidence is shown without being asked for.
+const maxOfCheck = 2
 
 // DiagnosisText writes the diagnosis of one cluster for a terminal. The evidence of what is in order is counted only, unless all is set.
 func DiagnosisText(w io.Writer, d diagnosis.Diagnosis, all bool) error {
@@ -56,30 +55,34 @@ func (t *text) unseen(d diagnosis.Diagnosis) {
 	}
 }
 
+// findingsOf shows what is wrong, a few of each check, and counts the rest; with all it shows everything.
 func (t *text) findingsOf(seen []plugins.Evidence, all bool) {
 	if len(seen) == 0 {
 		return
 	}
 	t.line(2, "evidence:")
-	fine := func(e plugins.Evidence) bool { return e.Verdict == plugins.OK }
-	shown, most := slices.DeleteFunc(slices.Clone(seen), fine), maxFindings
-	well := len(seen) - len(shown)
-	slices.SortStableFunc(shown, func(a, b plugins.Evidence) int { return cmp.Compare(a.Verdict, b.Verdict) }) // bad before info
-	if all {
-		shown, most, well = seen, len(seen), 0
-	}
-	for _, e := range shown[:min(len(shown), most)] {
+	of := map[string]int{}
+	more, fine := 0, 0
+	for _, e := range seen {
+		if !all && e.Verdict != plugins.Bad {
+			fine++
+			continue
+		}
+		if of[e.Check]++; !all && of[e.Check] > maxOfCheck {
+			more++
+			continue
+		}
 		lines := slices.Collect(strings.Lines(strings.TrimSpace(e.Text)))
-		t.line(4, "- %s, %s, %s: %s", e.Check, e.Subject, e.Verdict, cut(firstOf(lines...), maxText))
+		t.line(4, "- %s, %s, %s: %s", e.Check, e.Subject, e.Verdict, cut(strings.TrimSpace(firstOf(lines...)), maxText))
 		if all && len(lines) > 1 {
 			t.block(8, strings.Join(lines[1:], ""))
 		}
 	}
-	if more := len(shown) - most; more > 0 {
-		t.line(4, "- %d more: --verbose shows all", more)
+	if more > 0 {
+		t.line(4, "- %d more of the same checks: --verbose shows them", more)
 	}
-	if well > 0 {
-		t.line(4, "- %d in order: --verbose shows them", well)
+	if fine > 0 {
+		t.line(4, "- %d are no fault: --verbose shows them", fine)
 	}
 }
 
@@ -88,8 +91,12 @@ func (t *text) whyNot(d diagnosis.Diagnosis) {
 		return
 	}
 	t.line(2, "why not:")
+	width := 0
 	for _, r := range d.RuledOut {
-		t.line(4, "%-12s %s", r.Remedy, cut(r.Reason, maxText))
+		width = max(width, len(r.Remedy))
+	}
+	for _, r := range d.RuledOut {
+		t.line(4, "%-*s  %s", min(width, 24), r.Remedy, cut(r.Reason, maxText))
 	}
 }
 
