@@ -32,6 +32,7 @@ func rules() []rule {
 		{"internal/approval", "policy is pure", append(ours("internal/engine", "internal/plan", "internal/state"), grpc, kubernetes)},
 		{"internal/state", "a journal knows no run", append(ours("internal/engine", "internal/plan", "workflow", "plugins"), grpc, kubernetes)},
 		{"internal/plan", "a plan knows no engine and no way to a cluster", append(ours("internal/engine", "internal/state", "internal/kube", "internal/cli"), grpc, goplugin, kubernetes, urfave)},
+		{"internal/diagnosis", "a diagnosis makes no run, and reaches clusters by its steps alone", append(ours("internal/engine", "internal/state", "internal/kube", "internal/cli"), grpc, kubernetes, urfave)},
 		{"internal/engine", "the engine knows no medium, no gRPC, no Kubernetes, no command line",
 			append(ours("internal/state/file", "internal/state/mem", "internal/kube", "internal/ui", "internal/cli", "internal/pluginhost", "internal/wire"), grpc, goplugin, kubernetes, urfave)},
 		{"internal/certs", "judgement of certificates is pure", append(ours("internal/kube", "internal/node", "internal/engine"), grpc, kubernetes, "os/exec")},

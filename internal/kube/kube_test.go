@@ -82,6 +82,20 @@ func TestNew(t *testing.T) {
 	check(t, "a folder", "not a regular file", "", err)
 }
 
+func TestContextNamespace(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(config("server: https://10.0.0.1", "token: hunter2"), "{cluster: c, user: u}}, {name: other", "{cluster: c, user: u, namespace: team-a}}, {name: other", 1)
+	path := write(t, text)
+	for context, want := range map[string]string{"": "team-a", "team-a": "team-a", "other": ""} {
+		got, err := kube.ContextNamespace(plugins.Kube{Kubeconfig: path, Context: context})
+		if err != nil || got != want {
+			t.Errorf("context %q: want %q, got %q, %v", context, want, got, err)
+		}
+	}
+	_, err := kube.ContextNamespace(plugins.Kube{Kubeconfig: path, Context: "gone"})
+	check(t, "a context that is not there", `no context "gone"`, "other, team-a", err)
+}
+
 func check(t *testing.T, reason, want, hint string, err error) {
 	t.Helper()
 	if (want == "") != (err == nil) {
