@@ -23,9 +23,6 @@ const file = "diagnose.yaml"
 //go:embed diagnose.yaml
 var source []byte
 
-// Workflow returns the source of the workflow that every diagnosis is made with.
-func Workflow() []byte { return append([]byte(nil), source...) }
-
 // Looks is the checked workflow. It is safe for use by several goroutines.
 type Looks struct {
 	workflow *workflow.Workflow

@@ -62,7 +62,7 @@ func TestOnlyReads(t *testing.T) {
 			t.Errorf("step %s uses %s, whose effect is %s", s.ID, s.Uses, d.Effect)
 		}
 	}
-	changes := strings.Replace(string(Workflow()), "uses: check-encoding", "uses: check-encoding\n      approval: {message: x}", 1)
+	changes := strings.Replace(string(source), "uses: check-encoding", "uses: check-encoding\n      approval: {message: x}", 1)
 	steps := schemas(shipped())
 	steps["check-encoding"] = changing{steps["check-encoding"]}
 	if _, err := check([]byte(changes), steps); err == nil || !strings.Contains(err.Error(), "step encoding does not only read") {
