@@ -141,7 +141,7 @@ func TestDiagnose(t *testing.T) {
 		},
 		"Server": {
 			reason: "no CA is asked for where none can help", detect: tells(sickPods), probe: tells(expired),
-			cause: "server-expired", fixable: "false", next: "renew the certificate", see: "docs/checks.md#expired", statuses: "done done done done done",
+			cause: "expired", fixable: "false", next: "renew the registry's certificate", see: "docs/checks.md#expired", statuses: "done done done done done",
 		},
 		"Unreached": {
 			reason: "what the pods say is the best there is", detect: tells(sickPods), nodes: fails(refused), probe: fails(refused),
