@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests and laboratory need, where they are missing: a C compiler for the race detector,
-# openssl as a node has it, ssh-keygen and ssh-agent to sign with, sshd and sudo for nodes that are real, and what the example of a plugin
-# in Python is built and run with.
+# openssl as a node has it, ssh-keygen and ssh-agent to sign with, sshd and sudo for nodes that are real, nc, socat and busybox as a
+# node may have them, and what the example of a plugin in Python is built and run with.
 set -euo pipefail
 
 missing=()
@@ -10,7 +10,11 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v ssh-agent >/dev/null || missing+=(openssh-client)
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 command -v sudo >/dev/null || missing+=(sudo)
+command -v nc >/dev/null || missing+=(netcat-openbsd)
+command -v socat >/dev/null || missing+=(socat)
+command -v busybox >/dev/null || missing+=(busybox)
 command -v protoc >/dev/null || missing+=(protobuf-compiler)
+[ -e /usr/include/google/protobuf/any.proto ] || missing+=(libprotobuf-dev)
 /usr/bin/python3 -c 'import grpc, google.protobuf, cryptography' 2>/dev/null || missing+=(python3-grpcio python3-protobuf python3-cryptography)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
