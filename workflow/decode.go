@@ -152,6 +152,16 @@ func (d *decoder) integer(node ast.Node, what string, low, high int) int {
 	return int(i)
 }
 
+// boolean reads true or false.
+func (d *decoder) boolean(node ast.Node, what string) bool {
+	v, ok := constantOf(node)
+	b, isBool := v.(bool)
+	if !ok || !isBool {
+		d.add(nodeSpan(d.src, node), kindType, "%s must be true or false, not %s", what, describe(node))
+	}
+	return b
+}
+
 // duration reads a length of time such as 30s or 10m, above zero.
 func (d *decoder) duration(node ast.Node, what string, longest time.Duration) time.Duration {
 	text, ok := node.(*ast.StringNode)

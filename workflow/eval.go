@@ -60,9 +60,13 @@ type Supervisor struct {
 
 // Nodes says how nodes are reached.
 type Nodes struct {
-	// Via is ssh. KnownHosts is a path, empty when left out. HostKeys is accept-new or strict.
-	Via, User, KnownHosts, HostKeys string
-	Port                            int
+	// Via is ssh or debug-pod. HostKeys is accept-new or strict.
+	Via, User, HostKeys string
+	// KnownHosts, IdentityFile and PasswordFile are paths, Jump is in OpenSSH's syntax and Image a reference; each is empty when left out.
+	KnownHosts, IdentityFile, PasswordFile, Jump, Image string
+	// Agent tells whether the keys of the SSH agent are tried first.
+	Agent bool
+	Port  int
 }
 
 // EvalIf tells whether the step runs. Without an if it does. The error is an UnknownError when that is not known yet.
@@ -129,7 +133,10 @@ func (w *Workflow) EvalConnections(s Scope) (ConnectionValues, error) {
 		out.Supervisor = &Supervisor{Kubeconfig: text(c.Kubeconfig), Context: text(c.Context)}
 	}
 	if c := w.Connections.Nodes; c != nil {
-		out.Nodes = &Nodes{Via: c.Via, User: text(c.User), KnownHosts: text(c.KnownHosts), HostKeys: c.HostKeys}
+		out.Nodes = &Nodes{
+			Via: c.Via, User: text(c.User), HostKeys: c.HostKeys, Agent: c.Agent, Jump: text(c.Jump), Image: text(c.Image),
+			KnownHosts: text(c.KnownHosts), IdentityFile: text(c.IdentityFile), PasswordFile: text(c.PasswordFile),
+		}
 		port, err := w.evalPort(c, s)
 		errs = append(errs, err)
 		out.Nodes.Port = port

@@ -198,6 +198,28 @@ func TestEvalConnections(t *testing.T) {
 	}
 }
 
+func TestEvalNodes(t *testing.T) {
+	t.Parallel()
+	src := "apiVersion: tkgfix.dev/v1alpha1\nkind: Workflow\nmetadata: {name: nodes}\nspec:\n  inputs:\n    bastion: {type: string}\n  connections:\n" +
+		"    nodes:\n      {via: debug-pod, user: ann, port: 2222, jump: \"ann@${{ inputs.bastion }}:22\", identityFile: \"${{ env.KEY }}\",\n" +
+		"       passwordFile: /pw, agent: true, knownHosts: /k, hostKeys: strict, image: pause}\n  steps:\n    - {id: a, uses: anything}\n"
+	w, diags := Check("w.yaml", []byte(src), testSchemas())
+	if err := diags.Err(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.EvalConnections(Scope{Inputs: map[string]any{"bastion": "jump.corp"}, Env: map[string]string{"KEY": "/id"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Nodes{
+		Via: "debug-pod", User: "ann", Port: 2222, Jump: "ann@jump.corp:22", IdentityFile: "/id", PasswordFile: "/pw", Agent: true,
+		KnownHosts: "/k", HostKeys: "strict", Image: "pause",
+	}
+	if diff := cmp.Diff(want, got.Nodes); diff != "" {
+		t.Errorf("every key of nodes (-want, +got):\n%s", diff)
+	}
+}
+
 func TestEvalPort(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

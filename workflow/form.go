@@ -158,17 +158,37 @@ func connectionForms() []form {
 		{
 			name: "nodes", path: "spec.connections.nodes", doc: "How the nodes of the clusters are reached.",
 			keys: []key{
-				{name: "via", kind: "ssh", fallback: "ssh", doc: "The way.", schema: oneOf("ssh")},
+				{
+					name: "via", kind: "ssh, debug-pod", fallback: viaSSH,
+					doc: "The way: ssh logs in, debug-pod makes a pod on the node and removes it after.", schema: oneOf(viaSSH, viaPod),
+				},
 				{name: "user", kind: "template", fallback: defaultUser, doc: "The user to log in as.", schema: refTo("template")},
 				{
 					name: "port", kind: "whole number or expression", fallback: "22", doc: fmt.Sprintf("The port of the nodes' SSH server, 1 to %d.", maxPort),
 					schema: fragment{"anyOf": []any{wholeFrom(1, maxPort), refTo("expression")}},
 				},
-				{name: "knownHosts", kind: "template", fallback: "known_hosts in tkgfix's own folder", doc: "The file of the known host keys.", schema: refTo("template")},
+				{
+					name: "jump", kind: "template", fallback: "none",
+					doc: "The hosts to go through, as OpenSSH's ProxyJump has them: [user@]host[:port][,...], nearest first.", schema: refTo("template"),
+				},
+				{
+					name: "identityFile", kind: "template", fallback: "the key in the cluster's Secret",
+					doc: "A private key, of mode 0600, for the nodes and the jump hosts.", schema: refTo("template"),
+				},
+				{
+					name: "passwordFile", kind: "template", fallback: "the password in the cluster's Secret",
+					doc: "A file, of mode 0600, that holds the password for the nodes.", schema: refTo("template"),
+				},
+				{name: "agent", kind: "true or false", fallback: "false", doc: "Whether the keys of the SSH agent at SSH_AUTH_SOCK are tried before all others.", schema: fragment{"type": "boolean"}},
+				{
+					name: "knownHosts", kind: "template", fallback: "known_hosts in tkgfix's own folder",
+					doc: "The file that host keys are remembered in. The user's own known_hosts is read besides.", schema: refTo("template"),
+				},
 				{
 					name: "hostKeys", kind: "accept-new, strict", fallback: "accept-new",
 					doc: "What is done about a host whose key is not known: accept-new trusts it this once and remembers it, strict refuses it.", schema: oneOf("accept-new", "strict"),
 				},
+				{name: "image", kind: "template", fallback: "one that the node has", doc: "The image of the debug pod.", schema: refTo("template")},
 			},
 		},
 	}

@@ -17,6 +17,10 @@ const (
 	maxWait    = time.Hour // the longest pause between two attempts
 
 	defaultUser = "vmware-system-user" // tkg-facts.md §3
+
+	// The ways to nodes.
+	viaSSH = "ssh"
+	viaPod = "debug-pod"
 )
 
 var workflowName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -197,22 +201,26 @@ func (d *decoder) supervisor(node ast.Node) *SupervisorSpec {
 
 func (d *decoder) nodes(node ast.Node) *NodesSpec {
 	o := d.object(node, "nodes", d.keys["nodes"])
+	text := func(key string) *Template { return d.optional(o.node(key), key, view{kind: scopeConnections}) }
 	n := &NodesSpec{
-		Via: "ssh", Port: 22, HostKeys: "accept-new",
-		User:       d.optional(o.node("user"), "user", view{kind: scopeConnections}),
-		KnownHosts: d.optional(o.node("knownHosts"), "knownHosts", view{kind: scopeConnections}),
+		Via: viaSSH, Port: 22, HostKeys: "accept-new",
+		User: text("user"), KnownHosts: text("knownHosts"), Jump: text("jump"),
+		IdentityFile: text("identityFile"), PasswordFile: text("passwordFile"), Image: text("image"),
 	}
 	if n.User == nil {
 		n.User = &Template{Text: defaultUser, parts: []part{{text: defaultUser}}}
 	}
 	if node := o.node("via"); node != nil {
-		n.Via = d.oneOf(node, "via", "ssh")
+		n.Via = d.oneOf(node, "via", viaSSH, viaPod)
 	}
 	if node := o.node("port"); node != nil {
 		d.port(node, n)
 	}
 	if node := o.node("hostKeys"); node != nil {
 		n.HostKeys = d.oneOf(node, "hostKeys", "accept-new", "strict")
+	}
+	if node := o.node("agent"); node != nil {
+		n.Agent = d.boolean(node, "agent")
 	}
 	return n
 }

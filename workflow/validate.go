@@ -113,8 +113,9 @@ func (v *validator) connectionExpressions() {
 		v.text(s.Context)
 	}
 	if n := c.Nodes; n != nil {
-		v.text(n.User)
-		v.text(n.KnownHosts)
+		for _, t := range []*Template{n.User, n.KnownHosts, n.Jump, n.IdentityFile, n.PasswordFile, n.Image} {
+			v.text(t)
+		}
 		v.port(&n.PortExpr)
 	}
 	if a := v.w.Approvals; a != nil {

@@ -74,13 +74,17 @@ type SupervisorSpec struct {
 
 // NodesSpec is the nodes connection as written, with the defaults filled in.
 type NodesSpec struct {
-	// Via is ssh. HostKeys is accept-new or strict.
+	// Via is ssh or debug-pod. HostKeys is accept-new or strict.
 	Via, HostKeys string
+	// Agent tells whether the keys of the SSH agent are tried first.
+	Agent bool
 	// Port is the number; PortExpr, when it is not zero, is the expression that gives it.
 	Port     int
 	PortExpr Expr
-	// User defaults to vmware-system-user (tkg-facts.md §3). KnownHosts is nil when it was left out.
-	User, KnownHosts *Template
+	// User defaults to vmware-system-user (tkg-facts.md §3).
+	User *Template
+	// Each of these is nil when it was left out.
+	KnownHosts, Jump, IdentityFile, PasswordFile, Image *Template
 }
 
 // Defaults hold for each step that does not say otherwise.
