@@ -85,11 +85,16 @@ func Connections(m *proto.Connections) (plugins.Connections, error) {
 			return plugins.Connections{}, errors.New("nodes: port is not between 0 and 65535")
 		}
 		c.Nodes = &plugins.Nodes{
-			Via:        n.GetVia(),
-			User:       n.GetUser(),
-			Port:       int(n.GetPort()),
-			KnownHosts: n.GetKnownHosts(),
-			HostKeys:   n.GetHostKeys(),
+			Via:          n.GetVia(),
+			User:         n.GetUser(),
+			Port:         int(n.GetPort()),
+			KnownHosts:   n.GetKnownHosts(),
+			HostKeys:     n.GetHostKeys(),
+			Jump:         n.GetJump(),
+			IdentityFile: n.GetIdentityFile(),
+			PasswordFile: n.GetPasswordFile(),
+			Agent:        n.GetAgent(),
+			Image:        n.GetImage(),
 		}
 	}
 	return c, nil

@@ -35,7 +35,10 @@ func evidence(v plugins.Verdict) plugins.Evidence {
 func connections() plugins.Connections {
 	return plugins.Connections{
 		Supervisor: &plugins.Kube{Kubeconfig: "/home/me/.kube/config", Context: "sv"},
-		Nodes:      &plugins.Nodes{Via: "ssh", User: "vmware-system-user", Port: 22, KnownHosts: "/k", HostKeys: "strict"},
+		Nodes: &plugins.Nodes{
+			Via: "ssh", User: "vmware-system-user", Port: 22, KnownHosts: "/k", HostKeys: "strict", Jump: "ann@jump:2222,[fd00::1]",
+			IdentityFile: "/id", PasswordFile: "/pw", Agent: true, Image: "registry.k8s.io/pause:3.9",
+		},
 	}
 }
 

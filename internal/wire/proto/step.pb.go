@@ -1321,6 +1321,11 @@ type Nodes struct {
 	Port          int32                  `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
 	KnownHosts    string                 `protobuf:"bytes,4,opt,name=known_hosts,json=knownHosts,proto3" json:"known_hosts,omitempty"`
 	HostKeys      string                 `protobuf:"bytes,5,opt,name=host_keys,json=hostKeys,proto3" json:"host_keys,omitempty"`
+	Jump          string                 `protobuf:"bytes,6,opt,name=jump,proto3" json:"jump,omitempty"`
+	IdentityFile  string                 `protobuf:"bytes,7,opt,name=identity_file,json=identityFile,proto3" json:"identity_file,omitempty"`
+	PasswordFile  string                 `protobuf:"bytes,8,opt,name=password_file,json=passwordFile,proto3" json:"password_file,omitempty"`
+	Agent         bool                   `protobuf:"varint,9,opt,name=agent,proto3" json:"agent,omitempty"`
+	Image         string                 `protobuf:"bytes,10,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1386,6 +1391,41 @@ func (x *Nodes) GetKnownHosts() string {
 func (x *Nodes) GetHostKeys() string {
 	if x != nil {
 		return x.HostKeys
+	}
+	return ""
+}
+
+func (x *Nodes) GetJump() string {
+	if x != nil {
+		return x.Jump
+	}
+	return ""
+}
+
+func (x *Nodes) GetIdentityFile() string {
+	if x != nil {
+		return x.IdentityFile
+	}
+	return ""
+}
+
+func (x *Nodes) GetPasswordFile() string {
+	if x != nil {
+		return x.PasswordFile
+	}
+	return ""
+}
+
+func (x *Nodes) GetAgent() bool {
+	if x != nil {
+		return x.Agent
+	}
+	return false
+}
+
+func (x *Nodes) GetImage() string {
+	if x != nil {
+		return x.Image
 	}
 	return ""
 }
@@ -1960,14 +2000,20 @@ const file_step_proto_rawDesc = "" +
 	"\n" +
 	"kubeconfig\x18\x01 \x01(\tR\n" +
 	"kubeconfig\x12\x18\n" +
-	"\acontext\x18\x02 \x01(\tR\acontext\"\x7f\n" +
+	"\acontext\x18\x02 \x01(\tR\acontext\"\x89\x02\n" +
 	"\x05Nodes\x12\x10\n" +
 	"\x03via\x18\x01 \x01(\tR\x03via\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x12\n" +
 	"\x04port\x18\x03 \x01(\x05R\x04port\x12\x1f\n" +
 	"\vknown_hosts\x18\x04 \x01(\tR\n" +
 	"knownHosts\x12\x1b\n" +
-	"\thost_keys\x18\x05 \x01(\tR\bhostKeys\"\xaa\x01\n" +
+	"\thost_keys\x18\x05 \x01(\tR\bhostKeys\x12\x12\n" +
+	"\x04jump\x18\x06 \x01(\tR\x04jump\x12#\n" +
+	"\ridentity_file\x18\a \x01(\tR\fidentityFile\x12#\n" +
+	"\rpassword_file\x18\b \x01(\tR\fpasswordFile\x12\x14\n" +
+	"\x05agent\x18\t \x01(\bR\x05agent\x12\x14\n" +
+	"\x05image\x18\n" +
+	" \x01(\tR\x05image\"\xaa\x01\n" +
 	"\x06Target\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x18\n" +

@@ -105,11 +105,16 @@ func Connections(c plugins.Connections) (*proto.Connections, error) {
 			return nil, fmt.Errorf("connection nodes: port %d is not between 0 and 65535", n.Port)
 		}
 		out.Nodes = &proto.Nodes{
-			Via:        n.Via,
-			User:       n.User,
-			Port:       int32(n.Port), //nolint:gosec // checked above
-			KnownHosts: n.KnownHosts,
-			HostKeys:   n.HostKeys,
+			Via:          n.Via,
+			User:         n.User,
+			Port:         int32(n.Port), //nolint:gosec // checked above
+			KnownHosts:   n.KnownHosts,
+			HostKeys:     n.HostKeys,
+			Jump:         n.Jump,
+			IdentityFile: n.IdentityFile,
+			PasswordFile: n.PasswordFile,
+			Agent:        n.Agent,
+			Image:        n.Image,
 		}
 	}
 	return &out, nil
