@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
+	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -35,17 +37,24 @@ func (a *app) plugin() *cli.Command {
 
 // launcher makes the steps ready for a run, each in a process of its own: the shipped ones are this executable, started again, and
 // those of third parties are what the catalog has verified.
-func launcher(executable string, known *catalog) func(started func(context.Context, engine.Process) error) engine.Plugins {
-	return func(started func(context.Context, engine.Process) error) engine.Plugins {
+func launcher(executable string, known *catalog) func(plugins.Connections, func(context.Context, engine.Process) error) engine.Plugins {
+	return func(conns plugins.Connections, started func(context.Context, engine.Process) error) engine.Plugins {
 		return pluginhost.New(pluginhost.Options{
 			Executable: executable,
 			Args:       func(name string) []string { return []string{"plugin", "serve", name} },
 			Foreign:    known.program,
+			Agent:      func(name string) bool { return needsAgent(conns, name) },
 			OnStart: func(p pluginhost.Process) error {
 				return started(context.Background(), engine.Process(p))
 			},
 		})
 	}
+}
+
+// needsAgent reports whether a shipped step is to log in to nodes with the keys of the user's SSH agent.
+func needsAgent(conns plugins.Connections, name string) bool {
+	step, ok := shippedStep(name)
+	return ok && conns.Nodes != nil && conns.Nodes.Agent && slices.Contains(step.Describe().Connections, plugins.ConnNodes)
 }
 
 // endProcess proves a plugin's process of an earlier attempt dead.

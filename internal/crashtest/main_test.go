@@ -50,7 +50,7 @@ func serveEngine(mutant, dir, server string) error {
 	e := &engine.Engine{
 		Store: file.New(dir), Now: time.Now, Version: "test", Catalog: steps{},
 		Me: engine.Actor{Identity: approval.Identity{Name: "ann@jump"}, Host: "jump", PID: os.Getpid()},
-		Launch: func(started func(context.Context, engine.Process) error) engine.Plugins {
+		Launch: func(_ plugins.Connections, started func(context.Context, engine.Process) error) engine.Plugins {
 			return pluginhost.New(pluginhost.Options{
 				Executable: me, Args: func(name string) []string { return []string{"plugin", name} },
 				OnStart: func(p pluginhost.Process) error { return started(context.Background(), engine.Process(p)) },

@@ -66,8 +66,8 @@ func Serve(ctx context.Context, c Child) error {
 	e := *c.Engine
 	e.Store = &leashedStore{Store: e.Store, leash: l}
 	launch := e.Launch
-	e.Launch = func(started func(context.Context, engine.Process) error) engine.Plugins {
-		return leashedPlugins{Plugins: launch(started), leash: l}
+	e.Launch = func(conns plugins.Connections, started func(context.Context, engine.Process) error) engine.Plugins {
+		return leashedPlugins{Plugins: launch(conns, started), leash: l}
 	}
 	return l.out.Encode(message{Ending: endingOf(c.act(ctx, &e, j))})
 }

@@ -69,7 +69,7 @@ func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*R
 func (x *execution) rejected(ctx context.Context, why string) error {
 	end := finished{Status: Rejected, Error: why}
 	if err := x.prepare(ctx); err == nil && len(x.workflow.OnFailure) > 0 {
-		x.plugins = x.Launch(func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
+		x.plugins = x.Launch(x.run.Created.Connections, func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
 		x.afterFailure(ctx, end)
 		_ = x.plugins.Close(context.WithoutCancel(ctx))
 	}

@@ -24,9 +24,9 @@ type Engine struct {
 	Version string
 	// Catalog describes the steps that exist.
 	Catalog Catalog
-	// Launch makes the plugins ready for one run. started is called after each process starts and before its first call; if
-	// it fails the process must not be used.
-	Launch func(started func(context.Context, Process) error) Plugins
+	// Launch makes the plugins ready for one run with these connections. started is called after each process starts and before its
+	// first call; if it fails the process must not be used.
+	Launch func(conns plugins.Connections, started func(context.Context, Process) error) Plugins
 	// End proves a process of an earlier attempt dead, ending it if need be. It blocks until it is gone.
 	End func(context.Context, Process) error
 	// File returns the digest of an input file's content, in hex.
@@ -120,7 +120,7 @@ func (e *Engine) Create(ctx context.Context, req Request) error {
 // Plan plans without a run: nothing is journalled.
 func (e *Engine) Plan(ctx context.Context, req Request) (*plan.Plan, error) {
 	x := &execution{Engine: e, workflow: req.Workflow}
-	x.plugins = e.Launch(func(context.Context, Process) error { return nil })
+	x.plugins = e.Launch(req.Connections, func(context.Context, Process) error { return nil })
 	defer func() { _ = x.plugins.Close(context.WithoutCancel(ctx)) }()
 	return x.build(ctx, e.created(req))
 }

@@ -166,9 +166,11 @@ func newEngine(w *world, store state.Store) *engine.Engine {
 	return &engine.Engine{
 		Store: store, Now: func() time.Time { clock = clock.Add(time.Second); return clock },
 		Me: engine.Actor{Identity: approval.Identity{Name: "ann@jump"}, Host: "jump", PID: 1}, Version: "test", Catalog: s,
-		Launch: func(func(context.Context, engine.Process) error) engine.Plugins { return launched{s} },
-		End:    func(context.Context, engine.Process) error { return nil },
-		File:   func(string) (string, error) { return "", errors.New("no files here") },
+		Launch: func(plugins.Connections, func(context.Context, engine.Process) error) engine.Plugins {
+			return launched{s}
+		},
+		End:  func(context.Context, engine.Process) error { return nil },
+		File: func(string) (string, error) { return "", errors.New("no files here") },
 	}
 }
 

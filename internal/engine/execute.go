@@ -41,7 +41,7 @@ func (x *execution) execute(ctx context.Context) error {
 	if err := x.record(ctx, kindResumed, resumed{By: x.Me}); err != nil {
 		return err
 	}
-	x.plugins = x.Launch(func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
+	x.plugins = x.Launch(x.run.Created.Connections, func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
 	defer func() { _ = x.plugins.Close(context.WithoutCancel(ctx)) }()
 	defer x.watchStop(ctx)()
 

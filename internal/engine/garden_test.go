@@ -213,7 +213,9 @@ func gardener(g *garden, store state.Store) *engine.Engine {
 		return clock
 	}
 	e.Catalog = s
-	e.Launch = func(func(context.Context, engine.Process) error) engine.Plugins { return launched{s} }
+	e.Launch = func(plugins.Connections, func(context.Context, engine.Process) error) engine.Plugins {
+		return launched{s}
+	}
 	return e
 }
 

@@ -22,6 +22,11 @@ func scrubbed(environ []string) []string {
 	return out
 }
 
+// only returns one name's part of the environment.
+func only(environ []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return !strings.HasPrefix(entry, name+"=") })
+}
+
 // without returns the environment without one name.
 func without(environ []string, name string) []string {
 	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") })

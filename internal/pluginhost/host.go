@@ -29,6 +29,9 @@ type Options struct {
 	// Foreign returns the program of a third party that serves the step of that name, nil if Executable does. It is started
 	// without arguments, from a private copy whose digest was checked, and in a private working folder.
 	Foreign func(name string) (*Program, error)
+	// Agent reports whether the step of that name, if Executable serves it, may use the SSH agent at SSH_AUTH_SOCK. Nil lets none. A third
+	// party's plugin never may: who has the agent has all of the user's keys.
+	Agent func(name string) bool
 	// Environ is the environment, as os.Environ gives it, of which a plugin gets the harmless part. Nil is that of this process.
 	Environ []string
 	// Dir is the working folder of the plugins that Executable serves. Empty is that of this process.

@@ -152,6 +152,23 @@ func TestEnvironmentIsScrubbed(t *testing.T) {
 	}
 }
 
+func TestAgentIsForThoseWhoMay(t *testing.T) {
+	t.Parallel()
+	host := newHost(t, func(o *pluginhost.Options) {
+		o.Environ = []string{"PATH=/bin", "SSH_AUTH_SOCK=/run/agent", "SSH_AGENT_PID=7"}
+		o.Agent = func(name string) bool { return name == "odd" }
+	})
+	for name, want := range map[string]bool{"odd": true, "even": false} {
+		s := mustDo(t, newStep(t, host, name), "say")
+		if got := slices.Contains(s.Environ, "SSH_AUTH_SOCK=/run/agent"); got != want {
+			t.Errorf("step %s: want the agent: %v, got %v", name, want, got)
+		}
+		if slices.Contains(s.Environ, "SSH_AGENT_PID=7") {
+			t.Errorf("step %s can end the agent", name)
+		}
+	}
+}
+
 func TestErrorsOfStep(t *testing.T) {
 	t.Parallel()
 	host := newHost(t, nil)

@@ -98,6 +98,9 @@ func (i *instance) command() (*exec.Cmd, error) {
 		}
 		cmd := exec.Command(options.Executable, options.Args(i.name)...) //nolint:gosec,noctx // the engine's own choice; ended by Kill
 		cmd.Dir, cmd.Env = options.Dir, scrubbed(options.Environ)
+		if options.Agent != nil && options.Agent(i.name) {
+			cmd.Env = append(cmd.Env, only(options.Environ, "SSH_AUTH_SOCK")...)
+		}
 		return cmd, nil
 	}
 	if i.home, err = os.MkdirTemp(i.sockets, "home"); err != nil {

@@ -52,7 +52,8 @@ func TestForeignRunsApart(t *testing.T) {
 	t.Parallel()
 	program := foreign(t, "odd")
 	host := foreignHost(t, program, func(o *pluginhost.Options) {
-		o.Environ = []string{"PATH=/bin:/usr/bin", "TMPDIR=/elsewhere", "KUBECONFIG=/secret", "PWD=/mine"}
+		o.Environ = []string{"PATH=/bin:/usr/bin", "TMPDIR=/elsewhere", "KUBECONFIG=/secret", "PWD=/mine", "SSH_AUTH_SOCK=/agent"}
+		o.Agent = func(string) bool { return true }
 	})
 	step := newStep(t, host, "odd")
 	s := mustDo(t, step, "say")
@@ -64,7 +65,7 @@ func TestForeignRunsApart(t *testing.T) {
 	}
 	var got []string
 	for _, e := range s.Environ {
-		if name, _, _ := strings.Cut(e, "="); name == "TMPDIR" || name == "PWD" || name == "KUBECONFIG" {
+		if name, _, _ := strings.Cut(e, "="); name == "TMPDIR" || name == "PWD" || name == "KUBECONFIG" || name == "SSH_AUTH_SOCK" {
 			got = append(got, strings.Replace(e, s.Dir, "WORK", 1))
 		}
 	}

@@ -93,10 +93,13 @@ func (s unbound) Read(ctx context.Context, run string, from uint64) ([]state.Ent
 	return entries, err
 }
 
+// launchFunc is an engine's Launch.
+type launchFunc = func(plugins.Connections, func(context.Context, engine.Process) error) engine.Plugins
+
 // blindLaunch makes plugins that never learn that an effect was intended before: they act again without a look.
-func blindLaunch(launch func(func(context.Context, engine.Process) error) engine.Plugins) func(func(context.Context, engine.Process) error) engine.Plugins {
-	return func(started func(context.Context, engine.Process) error) engine.Plugins {
-		return blindPlugins{launch(started)}
+func blindLaunch(launch launchFunc) launchFunc {
+	return func(conns plugins.Connections, started func(context.Context, engine.Process) error) engine.Plugins {
+		return blindPlugins{launch(conns, started)}
 	}
 }
 
