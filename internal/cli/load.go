@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/workflow"
@@ -161,15 +162,34 @@ func connections(c *cli.Context, w *workflow.Workflow, scope workflow.Scope) (pl
 		if err != nil {
 			return out, err
 		}
-		out.Nodes = &plugins.Nodes{Via: n.Via, User: n.User, Port: n.Port, KnownHosts: n.KnownHosts, HostKeys: n.HostKeys}
+		out.Nodes = &plugins.Nodes{
+			Via: n.Via, User: n.User, Port: n.Port, KnownHosts: n.KnownHosts, HostKeys: n.HostKeys, Jump: n.Jump,
+			IdentityFile: n.IdentityFile, PasswordFile: n.PasswordFile, Agent: n.Agent, Image: n.Image,
+		}
 		if out.Nodes.KnownHosts == "" {
 			out.Nodes.KnownHosts = filepath.Join(dir, "known_hosts")
 		}
-		if out.Nodes.KnownHosts, err = filepath.Abs(out.Nodes.KnownHosts); err != nil {
-			return out, fmt.Errorf("find the file of known host keys: %w", err)
+		if err := settle(out.Nodes); err != nil {
+			return out, err
 		}
 	}
 	return out, nil
+}
+
+// settle makes the paths of the way to the nodes absolute and refuses hosts to jump through that cannot be read.
+func settle(n *plugins.Nodes) error {
+	for what, path := range map[string]*string{"knownHosts": &n.KnownHosts, "identityFile": &n.IdentityFile, "passwordFile": &n.PasswordFile} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("find connections.nodes.%s: %w", what, err)
+		}
+		*path = abs
+	}
+	_, err := node.ParseJump(n.Jump)
+	return err
 }
 
 // kubeconfig returns the absolute path of a kubeconfig; for an empty one kubectl's rule holds: $KUBECONFIG, then

@@ -40,15 +40,5 @@ func nodesOf(c *cli.Context) (plugins.Nodes, error) {
 		}
 		n.KnownHosts = filepath.Join(dir, "known_hosts")
 	}
-	for _, path := range []*string{&n.KnownHosts, &n.IdentityFile, &n.PasswordFile} {
-		if *path == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return n, fmt.Errorf("find %s: %w", *path, err)
-		}
-		*path = abs
-	}
-	return n, nil
+	return n, settle(&n)
 }
