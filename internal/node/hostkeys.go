@@ -4,43 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"time"
+	"strings"
 
-	"github.com/gofrs/flock"
+	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// The ways to treat a host key that is not pinned, the values of plugins.Nodes.HostKeys.
+// The ways to treat a host key that is not known, the values of plugins.Nodes.HostKeys.
 const (
 	acceptNew = "accept-new"
 	strict    = "strict"
 )
 
-// maxKnownHosts bounds the file of pinned keys, in bytes.
-const maxKnownHosts = 16 << 20
-
 // aliasForm keeps what would be a pattern, a list or a second line out of known_hosts.
 var aliasForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,127}$`)
 
-// pins is the file of host keys, in OpenSSH's known_hosts form, with the alias as host: a Machine's UID, since an address
-// is used again by the next node with another key (tkg-facts.md §3).
-type pins struct {
-	path  string
-	mode  string
-	alias string
-	node  string
+// host is who a host key belongs to.
+type host struct {
+	// what names it for people.
+	what string
+	// address is its host:port, under which the user's files know it.
+	address string
+	// pin is its host:port in our own file. A node's host is the UID of its Machine, since an address is used again by the next node with
+	// another key (tkg-facts.md §3); a jump host's is its own.
+	pin string
+	// machine says that it is a node.
+	machine bool
 }
 
-func newPins(conf plugins.Nodes, target Target) (*pins, error) {
+// hostKeys knows hosts by our own file, which is written, and by the user's and the system's files, which are not.
+type hostKeys struct {
+	path   string
+	mode   string
+	own    *book
+	others *book
+}
+
+func (m machine) openHostKeys(conf plugins.Nodes, target Target) (*hostKeys, error) {
 	if conf.HostKeys != acceptNew && conf.HostKeys != strict {
 		return nil, fmt.Errorf("connections.nodes.hostKeys is %q: it must be %s or %s", conf.HostKeys, acceptNew, strict)
 	}
@@ -50,153 +56,97 @@ func newPins(conf plugins.Nodes, target Target) (*pins, error) {
 	if !aliasForm.MatchString(target.HostKeyAlias) {
 		return nil, fmt.Errorf("node %s: %q cannot name a host key", target.Name, target.HostKeyAlias)
 	}
-	return &pins{path: conf.KnownHosts, mode: conf.HostKeys, alias: target.HostKeyAlias, node: target.Name}, nil
-}
-
-// algorithms returns the host key algorithms of the pinned keys, so that a server with several keys presents the one that is
-// pinned; nil if none is.
-func (p *pins) algorithms() ([]string, error) {
-	check, err := p.load()
+	own, err := readBook(conf.KnownHosts)
 	if err != nil {
 		return nil, err
 	}
-	var mismatch *knownhosts.KeyError
-	if !errors.As(check(p.host(), noAddr{}, noKey{}), &mismatch) {
-		return nil, nil
+	others, err := readBooks(m.knownHosts)
+	if err != nil {
+		return nil, err
 	}
-	var out []string
-	for _, known := range mismatch.Want {
-		switch t := known.Key.Type(); t {
-		case ssh.KeyAlgoRSA:
-			out = append(out, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		default:
-			out = append(out, t)
+	return &hostKeys{path: conf.KnownHosts, mode: conf.HostKeys, own: own, others: others}, nil
+}
+
+// algorithms returns the host key algorithms of the known keys, so that a server with several keys presents the one that is known; nil
+// if none is. Ours go before the others', as they do in check.
+func (k *hostKeys) algorithms(h host) []string {
+	found := k.own.db.HostKeyAlgorithms(h.pin)
+	if len(found) == 0 {
+		found = k.others.db.HostKeyAlgorithms(strings.ToLower(h.address))
+	}
+	// With the keys of RSA come the signatures by SHA-1, which prove nothing any more.
+	return slices.DeleteFunc(found, func(a string) bool { return a == ssh.KeyAlgoRSA || a == ssh.CertAlgoRSAv01 })
+}
+
+// check accepts a known key, pins one at first sight if that is allowed, and refuses the rest. A key that any file revokes is refused. What
+// our own file says of a host counts before what the others say: an address of theirs may have been another node's.
+func (k *hostKeys) check(ctx context.Context, h host, key ssh.PublicKey) error {
+	ours := k.own.look(h.pin, plain(key))
+	theirs := k.others.look(strings.ToLower(h.address), key)
+	for book, err := range map[*book]error{k.own: ours, k.others: theirs} {
+		if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
+			return plugins.Hint(fmt.Errorf("%s: its host key %s is revoked by %s", h.what, ssh.FingerprintSHA256(plain(key)), book.place(revoked.Revoked)),
+				"whoever revoked it no longer trusts who holds it; do not log in before that is cleared up")
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
-}
-
-// check accepts a pinned key, pins one at first sight if that is allowed, and refuses the rest.
-func (p *pins) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
-	err := p.known(remote, key)
-	if !isUnknown(err) || p.mode == strict {
-		return p.explain(err, key)
-	}
-	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
-		return fmt.Errorf("pin the host key of node %s: %w", p.node, err)
-	}
-	lock := flock.New(p.path+".lock", flock.SetPermissions(0o600))
-	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
-		return fmt.Errorf("lock %s: %w", p.path, err)
-	}
-	defer func() { _ = lock.Close() }()
-	// Another process may have pinned it while we waited.
-	if err := p.known(remote, key); !isUnknown(err) {
-		return p.explain(err, key)
-	}
-	return p.pin(key)
-}
-
-func (p *pins) known(remote net.Addr, key ssh.PublicKey) error {
-	check, err := p.load()
-	if err != nil {
-		return err
-	}
-	return check(p.host(), remote, key)
-}
-
-func (p *pins) pin(key ssh.PublicKey) (err error) {
-	file, err := os.OpenFile(p.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("pin the host key of node %s: %w", p.node, err)
-	}
-	defer func() {
-		if cerr := file.Close(); err == nil && cerr != nil {
-			err = fmt.Errorf("pin the host key of node %s: %w", p.node, cerr)
-		}
-	}()
-	line := knownhosts.Line([]string{p.alias}, key) + "\n"
-	if torn(file) {
-		line = "\n" + line
-	}
-	if _, err := file.WriteString(line); err != nil {
-		return fmt.Errorf("pin the host key of node %s: %w", p.node, err)
-	}
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("pin the host key of node %s: %w", p.node, err)
-	}
-	return nil
-}
-
-// torn reports whether the last line of the file has no end.
-func torn(file *os.File) bool {
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 {
-		return false
-	}
-	last := make([]byte, 1)
-	_, err = file.ReadAt(last, info.Size()-1)
-	return err == nil && last[0] != '\n'
-}
-
-func (p *pins) load() (ssh.HostKeyCallback, error) {
-	info, err := os.Stat(p.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return knownhosts.New() // knows none
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the pinned host keys: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKnownHosts {
-		return nil, fmt.Errorf("read the pinned host keys: %s is not a regular file of at most %d MiB", p.path, maxKnownHosts>>20)
-	}
-	check, err := knownhosts.New(p.path)
-	if err != nil {
-		return nil, plugins.Hint(fmt.Errorf("read the pinned host keys: %w", err), "mend or remove that line of %s", p.path)
-	}
-	return check, nil
-}
-
-// host is the alias in the form that knownhosts takes; port 22 is the one that it leaves out.
-func (p *pins) host() string { return net.JoinHostPort(p.alias, "22") }
-
-func isUnknown(err error) bool {
-	mismatch, ok := errors.AsType[*knownhosts.KeyError](err)
-	return ok && len(mismatch.Want) == 0
-}
-
-func (p *pins) explain(err error, key ssh.PublicKey) error {
-	if err == nil {
+	switch {
+	case ours == nil:
+		return nil
+	case !knownhosts.IsHostUnknown(ours):
+		return k.changed(h, ours, k.own, plain(key))
+	case theirs != nil && !knownhosts.IsHostUnknown(theirs):
+		return k.changed(h, theirs, k.others, key)
+	case theirs != nil && k.mode == strict:
+		return plugins.Hint(fmt.Errorf("%s: its host key %s (%s) is not pinned, and hostKeys is strict", h.what, ssh.FingerprintSHA256(key), key.Type()),
+			"compare it with ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub on its console, then add to %s: %s", k.path, knownhosts.Line([]string{h.pin}, key))
+	case k.mode == strict:
 		return nil
 	}
-	found := ssh.FingerprintSHA256(key)
-	if revoked, ok := errors.AsType[*knownhosts.RevokedError](err); ok {
-		return fmt.Errorf("node %s: its host key %s is revoked by %s:%d", p.node, found, revoked.Revoked.Filename, revoked.Revoked.Line)
-	}
-	mismatch, ok := errors.AsType[*knownhosts.KeyError](err)
-	switch {
-	case !ok:
-		return err
-	case len(mismatch.Want) == 0:
-		return plugins.Hint(fmt.Errorf("node %s: its host key %s (%s) is not pinned, and hostKeys is strict", p.node, found, key.Type()),
-			"compare it with ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub on the node's console, then add to %s: %s",
-			p.path, knownhosts.Line([]string{p.alias}, key))
-	}
-	want := mismatch.Want[0]
-	return plugins.Hint(fmt.Errorf("node %s: its host key changed: %s:%d pins %s, the node now presents %s; it may be another machine",
-		p.node, want.Filename, want.Line, ssh.FingerprintSHA256(want.Key), found),
-		"a Machine keeps its key for life; find out why, and only if it is right: ssh-keygen -R %s -f %s", p.alias, p.path)
+	return k.pin(ctx, h, plain(key))
 }
 
-// noKey asks the file for what it holds: no key equals it.
-type noKey struct{}
+// changed refuses a key that is not the one that a file holds.
+func (k *hostKeys) changed(h host, err error, in *book, key ssh.PublicKey) error {
+	mismatch, ok := errors.AsType[*xknownhosts.KeyError](err)
+	if !ok || len(mismatch.Want) == 0 {
+		return fmt.Errorf("%s: its host key %s: %w", h.what, ssh.FingerprintSHA256(plain(key)), err)
+	}
+	want := mismatch.Want[0]
+	why := "find out why"
+	name, path := knownhosts.Normalize(strings.ToLower(h.address)), in.file(want)
+	switch {
+	case in == k.own && h.machine:
+		why, name = "a Machine keeps its key for life; find out why", knownhosts.Normalize(h.pin)
+	case h.machine:
+		why = "addresses of nodes are used again: it may be the key of an earlier node"
+	}
+	return plugins.Hint(fmt.Errorf("%s: its host key changed: %s pins %s, it now presents %s; it may be another machine",
+		h.what, in.place(want), ssh.FingerprintSHA256(want.Key), ssh.FingerprintSHA256(plain(key))),
+		"%s, and only if it is right: ssh-keygen -R %s -f %s", why, shellWord(name), path)
+}
 
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return nil }
-func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
+// otherKind refuses a host that has no key of the kind that is known.
+func (k *hostKeys) otherKind(h host) error {
+	name, path := knownhosts.Normalize(h.pin), k.path
+	if len(k.own.db.HostKeys(h.pin)) == 0 {
+		name, path = knownhosts.Normalize(strings.ToLower(h.address)), strings.Join(k.others.files(), " or ")
+	}
+	return plugins.Hint(fmt.Errorf("%s (%s) no longer has a host key of the pinned kind", h.what, h.address),
+		"it may be another machine; only if that is right: ssh-keygen -R %s -f %s", shellWord(name), path)
+}
 
-type noAddr struct{}
+// shellWord quotes a name if a shell would read it as a pattern: [host]:port.
+func shellWord(name string) string {
+	if strings.HasPrefix(name, "[") {
+		return quote(name)
+	}
+	return name
+}
 
-func (noAddr) Network() string { return "tcp" }
-func (noAddr) String() string  { return "0.0.0.0:0" }
+// plain returns the key that a host certificate certifies, and any other key as it is.
+func plain(key ssh.PublicKey) ssh.PublicKey {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return cert.Key
+	}
+	return key
+}

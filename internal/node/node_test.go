@@ -278,11 +278,6 @@ func TestDialTCP(t *testing.T) {
 	if _, err := conn.DialTCP(t.Context(), "reg.lab:443"); !errors.Is(err, node.ErrLost) || plugins.KindOf(err) != plugins.KindTransient {
 		t.Errorf("closed connection: want ErrLost, transient, got %v", err)
 	}
-
-	shut := nodetest.Start(t, nodetest.Options{NoForwarding: true}).Dial(t)
-	if _, err := shut.DialTCP(t.Context(), "reg.lab:443"); !errors.Is(err, node.ErrForwarding) || !strings.Contains(plugins.HintOf(err), "AllowTcpForwarding") {
-		t.Errorf("forwarding forbidden: want ErrForwarding with the hint, got %v; %s", err, plugins.HintOf(err))
-	}
 }
 
 func TestCredentialsPrintNothing(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -16,11 +17,19 @@ const (
 	maxStderr = 64 << 10
 )
 
+// errSilent ends a script that prints nothing.
+var errSilent = errors.New("it printed nothing")
+
 // Run feeds the script to sh on the node and returns its standard output, 8 MiB at most. A script that exits with another code
-// than 0 is an error that quotes the end of its standard error. When ctx ends, or the output is too long, the whole
-// connection is closed, which is the one way that ends a command on every SSH server. It blocks until the script is done.
+// than 0 is an error that quotes the end of its standard error. When ctx ends, the output is too long, or the node says nothing for two
+// minutes, the whole connection is closed, which is the one way that ends a command on every SSH server. It blocks until the script is
+// done.
 func (c *Conn) Run(ctx context.Context, script string) ([]byte, error) {
-	out := &bounded{max: maxOutput, full: func() { _ = c.transport.Close() }}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(c.patience.silence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	out := &bounded{max: maxOutput, full: func() { _ = c.transport.Close() }, wrote: func() { silence.Reset(c.patience.silence) }}
 	complaints := &bounded{max: maxStderr, drop: true}
 	stop := context.AfterFunc(ctx, func() { _ = c.transport.Close() })
 	defer stop()
@@ -28,12 +37,19 @@ func (c *Conn) Run(ctx context.Context, script string) ([]byte, error) {
 	switch {
 	case err == nil && !out.over:
 		return out.buf.Bytes(), nil
+	case errors.Is(context.Cause(ctx), errSilent):
+		return nil, c.silent()
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("run the script on node %s: %w", c.target.Name, ctx.Err())
 	case out.over:
 		return nil, fmt.Errorf("run the script on node %s: its output is longer than %d MiB", c.target.Name, maxOutput>>20)
 	}
 	return nil, c.runError(err, complaints.buf.String())
+}
+
+func (c *Conn) silent() error {
+	return plugins.Hint(plugins.WithKind(plugins.KindTransient, fmt.Errorf("run the script on node %s: %w for %s", c.target.Name, errSilent, c.patience.silence)),
+		"the node may be out of memory or its disk may hang: look at its console, or roll it")
 }
 
 func (c *Conn) runError(err error, complaints string) error {
@@ -69,9 +85,14 @@ type bounded struct {
 	drop bool
 	over bool
 	full func()
+	// wrote is called after each write, if not nil.
+	wrote func()
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
+	if b.wrote != nil {
+		b.wrote()
+	}
 	room := b.max - b.buf.Len()
 	if len(p) <= room {
 		return b.buf.Write(p)

@@ -14,86 +14,85 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// dialSSH reaches a node by SSH and logs in.
-func dialSSH(ctx context.Context, conf plugins.Nodes, target Target, creds Credentials) (*Conn, error) {
-	known, err := newPins(conf, target)
+// dialSSH reaches a node by SSH, through the jump hosts if there are any, and logs in.
+func (m machine) dialSSH(ctx context.Context, conf plugins.Nodes, target Target, creds Credentials) (*Conn, error) {
+	hops, err := ParseJump(conf.Jump)
 	if err != nil {
 		return nil, err
 	}
-	algorithms, err := known.algorithms()
+	known, err := m.openHostKeys(conf, target)
 	if err != nil {
 		return nil, err
 	}
-	methods, err := creds.methods()
+	keys, err := m.open(ctx, conf)
 	if err != nil {
 		return nil, fmt.Errorf("log in to node %s: %w", target.Name, err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	d := &dialling{conf: conf, target: target, address: net.JoinHostPort(target.Address, strconv.Itoa(conf.Port))}
-	conn, err := d.dial(bounded, known, &ssh.ClientConfig{User: conf.User, Auth: methods, HostKeyAlgorithms: algorithms})
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("reach node %s: %w", target.Name, ctx.Err())
-	}
-	return conn, err
-}
-
-type dialling struct {
-	conf    plugins.Nodes
-	target  Target
-	address string
-	keyErr  error
-}
-
-func (d *dialling) dial(ctx context.Context, known *pins, config *ssh.ClientConfig) (*Conn, error) {
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", d.address)
+	defer keys.close()
+	legs, err := m.legs(conf, target, creds, hops, keys)
 	if err != nil {
-		return nil, d.unreachable(err)
+		return nil, err
 	}
-	// The handshake knows no context: closing the connection ends it.
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	hostKey := ""
-	config.HostKeyCallback = func(_ string, remote net.Addr, key ssh.PublicKey) error {
-		hostKey = ssh.FingerprintSHA256(key)
-		d.keyErr = known.check(ctx, remote, key)
-		return d.keyErr
+	way := &way{ctx: ctx, known: known, patience: m.patience.login}
+	for _, l := range legs {
+		if err := way.extend(l); err != nil {
+			_ = way.Close()
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("reach node %s: %w", target.Name, ctx.Err())
+			}
+			return nil, err
+		}
 	}
-	sshConn, channels, requests, err := ssh.NewClientConn(raw, d.address, config)
-	if !stop() && err == nil {
-		err = ctx.Err()
+	c := New(target, way.hostKey, &sshTransport{client: way.last(), way: way})
+	c.patience = m.patience
+	return c, nil
+}
+
+// legs returns the hosts to connect to, one after the other, and what opens each.
+func (m machine) legs(conf plugins.Nodes, target Target, creds Credentials, hops []Hop, keys *keyring) ([]leg, error) {
+	var out []leg
+	for _, h := range hops {
+		if h.User == "" {
+			h.User = m.user
+		}
+		opens, err := keys.hop(m)
+		if err != nil {
+			return nil, fmt.Errorf("log in to jump host %s: %w", h.Address(), err)
+		}
+		out = append(out, leg{
+			host: host{what: "jump host " + h.Host, address: h.Address(), pin: strings.ToLower(h.Address())}, user: h.User, opens: opens,
+			refused: "name its key with identityFile (--ssh-key), or say agent: true (--ssh-agent) and ssh-add it",
+			try:     fmt.Sprintf("ssh -p %d %s@%s", h.Port, h.User, h.Host),
+		})
 	}
+	opens, err := keys.node(conf, creds)
 	if err != nil {
-		_ = raw.Close()
-		return nil, d.explain(ctx, err)
+		return nil, fmt.Errorf("log in to node %s: %w", target.Name, err)
 	}
-	return New(d.target, hostKey, &sshTransport{ssh.NewClient(sshConn, channels, requests)}), nil
+	jump := ""
+	if len(hops) > 0 {
+		jump = "-J " + conf.Jump + " "
+	}
+	return append(out, leg{
+		host: nodeHost(conf, target), user: conf.User, opens: opens,
+		refused: "the Secrets CLUSTER-ssh and CLUSTER-ssh-password hold the login, unless the cluster sets its own user or the password is over",
+		try:     fmt.Sprintf("ssh %s-p %d %s@%s", jump, conf.Port, conf.User, target.Address),
+	}), nil
 }
 
-func (d *dialling) explain(ctx context.Context, err error) error {
-	switch {
-	case d.keyErr != nil:
-		return d.keyErr
-	case ctx.Err() != nil:
-		return d.unreachable(fmt.Errorf("no SSH handshake within %s", dialTimeout))
-	case strings.Contains(err.Error(), "unable to authenticate"):
-		return plugins.Hint(fmt.Errorf("node %s (%s) refuses the login of %s", d.target.Name, d.address, d.conf.User),
-			"the Secrets CLUSTER-ssh and CLUSTER-ssh-password hold the login, unless the cluster sets its own user or the password "+
-				"is over; try: ssh -p %d %s@%s", d.conf.Port, d.conf.User, d.target.Address)
-	case strings.Contains(err.Error(), "no common algorithm for host key"):
-		return plugins.Hint(fmt.Errorf("node %s (%s) no longer has a host key of the pinned kind", d.target.Name, d.address),
-			"it may be another machine; only if that is right: ssh-keygen -R %s -f %s", d.target.HostKeyAlias, d.conf.KnownHosts)
+// nodeHost is a node as a holder of a host key: pinned by its Machine.
+func nodeHost(conf plugins.Nodes, target Target) host {
+	return host{
+		what: "node " + target.Name, address: net.JoinHostPort(target.Address, strconv.Itoa(conf.Port)),
+		pin: net.JoinHostPort(target.HostKeyAlias, "22"), machine: true,
 	}
-	return d.unreachable(err)
-}
-
-func (d *dialling) unreachable(err error) error {
-	return plugins.Hint(plugins.WithKind(plugins.KindTransient, fmt.Errorf("reach node %s at %s: %w", d.target.Name, d.address, err)),
-		"try: ssh -p %d %s@%s; networks of NSX are not routed from outside: run tkgfix on a machine that reaches the nodes",
-		d.conf.Port, d.conf.User, d.target.Address)
 }
 
 // sshTransport is a connection over SSH.
-type sshTransport struct{ client *ssh.Client }
+type sshTransport struct {
+	client *ssh.Client
+	way    io.Closer
+}
 
 func (t *sshTransport) Exec(_ context.Context, command string, stdin io.Reader, stdout, stderr io.Writer) error {
 	session, err := t.client.NewSession()
@@ -114,16 +113,22 @@ func (t *sshTransport) Dial(ctx context.Context, hostport string) (net.Conn, err
 	if err == nil {
 		return conn, nil
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, dialError(err, hostport)
+}
+
+// dialError tells why an SSH server did not dial: ErrForwarding, ErrLost, or what it ran into.
+func dialError(err error, hostport string) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	case !ok:
-		return nil, fmt.Errorf("%w: %w", ErrLost, err)
+		return fmt.Errorf("%w: %w", ErrLost, err)
 	case refused.Reason != ssh.ConnectionFailed:
-		return nil, ErrForwarding
+		return ErrForwarding
 	}
-	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: remoteAddr(hostport), Err: dialCause(refused.Message, hostport)}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: remoteAddr(hostport), Err: dialCause(refused.Message, hostport)}
 }
 
 func (t *sshTransport) Alive(context.Context) error {
@@ -131,4 +136,4 @@ func (t *sshTransport) Alive(context.Context) error {
 	return err
 }
 
-func (t *sshTransport) Close() error { return t.client.Close() }
+func (t *sshTransport) Close() error { return t.way.Close() }

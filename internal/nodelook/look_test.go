@@ -283,10 +283,10 @@ func TestProveWithoutForwarding(t *testing.T) {
 	conn := nodetest.Start(t, nodetest.Options{NoForwarding: true}).Dial(t)
 	proof, err := prove(t.Context(), conn, ProofRequest{Registry: "localhost:" + port, Candidate: []*x509.Certificate{root.Cert}, Now: time.Now}, t.TempDir())
 	if err != nil {
-		t.Fatalf("this needs openssl, which hack/deps.sh installs: %v", err)
+		t.Fatal(err)
 	}
-	if proof.Own.OK || !proof.With.OK || len(proof.Chain) != 1 || proof.Look.OpenSSL.Code == 0 {
-		t.Errorf("want Go's verdicts on openssl's bytes, got %+v, %+v, openssl %d", proof.Own, proof.With, proof.Look.OpenSSL.Code)
+	if proof.Own.OK || !proof.With.OK || len(proof.Chain) != 1 {
+		t.Errorf("want Go's verdicts on a handshake that a program of the node carries, got %+v, %+v", proof.Own, proof.With)
 	}
 }
 

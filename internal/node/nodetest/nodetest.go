@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -129,12 +130,28 @@ func (s *Server) Dial(t testing.TB) *node.Conn {
 }
 
 // shell runs the command with sh, as sshd does.
-func shell(s ssh.Session) {
+func shell(s ssh.Session) { Shell(s, nil) }
+
+// Shell runs the command of a session with sh, as sshd does. Env is the command's environment; nil is that of this process.
+func Shell(s ssh.Session, env []string) {
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", s.RawCommand())
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s, s, s.Stderr()
-	err := cmd.Run()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", s.RawCommand())
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, s, s.Stderr()
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		_ = s.Exit(255)
+		return
+	}
+	go func() {
+		// Ends with the session; what the command does not read is lost, as it is with sshd.
+		_, _ = io.Copy(stdin, s)
+		_ = stdin.Close()
+	}()
+	err = cmd.Wait()
 	code := 0
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		code = exit.ExitCode()
