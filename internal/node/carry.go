@@ -59,17 +59,20 @@ func (c *Conn) carry(ctx context.Context, hostport string) (net.Conn, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w, and no session carries bytes in its place: %w", ErrForwarding, err)
+	}
 	<-run.done
-	return nil, c.carryError(run, hostport)
+	return nil, run.dialError(hostport)
 }
 
-// carryError says why a program on the node did not connect.
-func (c *Conn) carryError(run *carriage, hostport string) error {
-	said := run.complaints.buf.String()
-	exit, ended := errors.AsType[*ExitError](run.err)
+// dialError says why a program on the node ended before it was connected.
+func (r *carriage) dialError(hostport string) error {
+	said := r.complaints.buf.String()
+	exit, ended := errors.AsType[*ExitError](r.err)
 	switch {
-	case !ended && run.err != nil:
-		return fmt.Errorf("%w, and no session carries bytes in its place: %w", ErrForwarding, run.err)
+	case !ended && r.err != nil:
+		return fmt.Errorf("%w, and no session carries bytes in its place: %w", ErrForwarding, r.err)
 	case !ended || exit.Code == notCarried:
 		return fmt.Errorf("%w, and the node has none of bash, python3, socat, nc and busybox to dial with", ErrForwarding)
 	case exit.Code == 126 || exit.Code == 127:

@@ -28,7 +28,7 @@ import (
 func nodeWith(t *testing.T, programs ...string) *node.Conn {
 	t.Helper()
 	bin := t.TempDir()
-	for _, name := range append([]string{"sh", "cat"}, programs...) {
+	for _, name := range append([]string{"sh", "cat", "true"}, programs...) {
 		path, err := exec.LookPath(name)
 		if name == "python3" {
 			path, err = "/usr/bin/python3", nil

@@ -93,7 +93,7 @@ func (a *attempt) connect(ctx context.Context, config *ssh.ClientConfig) (*ssh.C
 		return a.keyErr
 	}
 	config.AuthCallback = func(*ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-		a.asked = true
+		a.asked = a.asked || ctx.Err() == nil // it is called once more when the connection has been closed
 		return nil, nil //nolint:nilnil // the next of config.Auth
 	}
 	conn, channels, requests, err := ssh.NewClientConn(&listening{Conn: raw, heard: &a.heard}, a.address, config)

@@ -64,10 +64,11 @@ func furnish(t testing.TB, root string, o Options, login gossh.PublicKey) gossh.
 	if err := dir.Chown("home/"+o.User, userID, userID); err != nil {
 		t.Fatal(err)
 	}
-	for path, file := range map[string]struct {
+	type file struct {
 		text string
 		mode os.FileMode
-	}{
+	}
+	files := map[string]file{
 		"/etc/passwd":                     {read(t, dir, "etc/passwd") + fmt.Sprintf("%s:x:%d:%d::/home/%[1]s:/bin/bash\n", o.User, userID, userID), 0o644},
 		"/etc/group":                      {read(t, dir, "etc/group") + fmt.Sprintf("%s:x:%d:\n", o.User, userID), 0o644},
 		"/etc/shadow":                     {read(t, dir, "etc/shadow") + shadow(t, o), 0o640},
@@ -77,8 +78,12 @@ func furnish(t testing.TB, root string, o Options, login gossh.PublicKey) gossh.
 		"/etc/ssh/authorized_keys":        {string(gossh.MarshalAuthorizedKey(login)), 0o644},
 		"/etc/ssh/sshd_config":            {config(o), 0o644},
 		"/home/" + o.User + "/.hushlogin": {"", 0o644},
-	} {
-		if err := write(dir, path, []byte(file.text), file.mode); err != nil {
+	}
+	if o.Certify != nil {
+		files["/etc/ssh/host_key-cert.pub"] = file{string(gossh.MarshalAuthorizedKey(o.Certify(host.PublicKey()))), 0o644}
+	}
+	for path, f := range files {
+		if err := write(dir, path, []byte(f.text), f.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +112,8 @@ func shadow(t testing.TB, o Options) string {
 // config is the server's configuration but for the port, which is an argument.
 func config(o Options) string {
 	say := map[bool]string{true: "yes", false: "no"}
-	return strings.Join([]string{
+	lines := []string{
+		"LogLevel VERBOSE",
 		"ListenAddress " + o.Address,
 		"HostKey /etc/ssh/host_key",
 		"AuthorizedKeysFile /etc/ssh/authorized_keys",
@@ -119,7 +125,11 @@ func config(o Options) string {
 		"AllowTcpForwarding " + say[!o.NoForwarding],
 		"MaxStartups 100",
 		"MaxSessions 100",
-	}, "\n") + "\n"
+	}
+	if o.Certify != nil {
+		lines = append(lines, "HostCertificate /etc/ssh/host_key-cert.pub")
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func read(t testing.TB, root *os.Root, path string) string {

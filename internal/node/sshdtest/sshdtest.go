@@ -34,6 +34,8 @@ type Options struct {
 	User string
 	// HostKey is the server's key in PEM, as NewKey returns it; a new one if nil.
 	HostKey []byte
+	// Certify returns a certificate for the public half of the host key, which the server shows beside the key; none if nil.
+	Certify func(gossh.PublicKey) *gossh.Certificate
 	// Address is the loopback address to listen on; 127.0.0.1 if empty.
 	Address string
 	// Port is the port to listen on; a free one if 0. A test that gives the port of a server that was stopped gets it again.
@@ -98,6 +100,9 @@ func (s *Server) Stop() { s.process.stop() }
 
 // Fingerprint is that of the host key, as ssh prints it.
 func (s *Server) Fingerprint() string { return gossh.FingerprintSHA256(s.HostKey) }
+
+// Log is what sshd logged so far, at its level VERBOSE.
+func (s *Server) Log() string { return s.process.said() }
 
 // HostPort is where the server listens, for the network and for ProxyJump.
 func (s *Server) HostPort() string { return net.JoinHostPort(s.Address, strconv.Itoa(s.Port)) }
