@@ -115,30 +115,29 @@ func (b *book) cleaned() (*book, error) {
 	return out, nil
 }
 
-// readableLines blanks the lines of a known_hosts file that hold no entry, so that the others keep their numbers.
+// readableLines blanks the lines of a known_hosts file that the library would stumble over, so that the others keep their numbers.
 func readableLines(data []byte) []byte {
-	const longest = 60 << 10 // the library's scanner takes 64 KiB
 	lines := bytes.Split(data, []byte("\n"))
 	for n, line := range lines {
-		if _, hosts, _, _, _, err := ssh.ParseKnownHosts(line); err != nil || len(line) > longest || !plainHosts(hosts) || !typed(line) {
+		if !readable(line) {
 			lines[n] = nil
 		}
 	}
 	return bytes.Join(lines, []byte("\n"))
 }
 
-// typed reports whether the line names the type of key that its key has.
-func typed(line []byte) bool {
-	marker, _, key, _, _, err := ssh.ParseKnownHosts(line)
-	if err != nil {
+// readable reports whether the library can read a line: [marker] hosts type key [comment].
+func readable(line []byte) bool {
+	const longest = 60 << 10 // its scanner takes 64 KiB
+	marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
+	if err != nil || len(line) > longest || !slices.Contains([]string{"", "cert-authority", "revoked"}, marker) {
 		return false
 	}
-	words := bytes.Fields(line)
-	at := 1
+	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
 	if marker != "" {
-		at = 2
+		words = words[1:]
 	}
-	return len(words) > at && string(words[at]) == key.Type()
+	return len(words) > 2 && words[0][0] != '@' && string(words[1]) == key.Type() && plainHosts(hosts)
 }
 
 // plainHosts reports whether each pattern is one that the library reads: a hash of three parts, or a name with or without a port.

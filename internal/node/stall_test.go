@@ -20,7 +20,7 @@ import (
 )
 
 // brief is how long the tests wait for what never comes.
-const brief = 400 * time.Millisecond
+const brief = time.Second
 
 // accept serves each connection to a port of loopback until the test ends.
 func accept(t *testing.T, serve func(net.Conn)) *nodetest.Server {
@@ -116,7 +116,7 @@ func TestStallBehindJump(t *testing.T) {
 	jump := sshdtest.Start(t, sshdtest.Options{User: "ops"})
 	conf := silent.Conf(t)
 	conf.Jump = "ops@" + jump.HostPort()
-	_, err := node.Machine{Home: home(t, jump.PrivateKey), Patience: 3 * time.Second}.Dial(t.Context(), conf, silent.Target(), node.Credentials{Password: "x"})
+	_, err := node.Machine{Home: home(t, jump.PrivateKey), Patience: 10 * time.Second}.Dial(t.Context(), conf, silent.Target(), node.Credentials{Password: "x"})
 	says(t, "behind a jump host", err, "node np1-a at 127.0.0.1:", "says nothing", "ssh -v -J ops@127.0.0.1:")
 }
 
@@ -174,11 +174,11 @@ func TestStallOfSession(t *testing.T) {
 func TestSlowIsNotSilent(t *testing.T) {
 	t.Parallel()
 	server := nodetest.Start(t, nodetest.Options{})
-	conn, err := node.Machine{Patience: time.Second}.Dial(t.Context(), server.Conf(t), server.Target(), node.Credentials{Password: nodetest.Password})
+	conn, err := node.Machine{Patience: 2 * time.Second}.Dial(t.Context(), server.Conf(t), server.Target(), node.Credentials{Password: nodetest.Password})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := conn.Run(t.Context(), "for i in 1 2 3 4 5 6; do echo $i; sleep 0.25; done\n")
+	out, err := conn.Run(t.Context(), "for i in 1 2 3 4 5 6; do echo $i; sleep 0.5; done\n")
 	if err != nil || string(out) != "1\n2\n3\n4\n5\n6\n" {
 		t.Errorf("got %q, %v", out, err)
 	}
