@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,7 +59,7 @@ func (w *way) extend(l leg) error {
 		client, err = a.connect(ctx, &ssh.ClientConfig{User: l.user, Auth: methods, HostKeyAlgorithms: algorithms})
 		if err == nil {
 			w.clients = append(w.clients, client)
-			w.hostKey = a.hostKey
+			w.hostKey, _ = a.shown()
 			return nil
 		}
 		if !a.refused {
@@ -74,10 +75,29 @@ type attempt struct {
 	leg
 
 	heard   atomic.Bool // the server said something
-	hostKey string      // the fingerprint, once it is shown
-	keyErr  error       // what is wrong with it
-	asked   bool        // the server said how it may be logged in to
+	asked   atomic.Bool // it said how it may be logged in to
 	refused bool        // it takes none of that
+
+	// The key exchange may still be under way when the connection was closed.
+	mu      sync.Mutex
+	hostKey string // the fingerprint, once it is shown
+	keyErr  error  // what is wrong with it
+}
+
+// judge checks the host key that is shown.
+func (a *attempt) judge(ctx context.Context, key ssh.PublicKey) error {
+	err := a.known.check(ctx, a.host, key)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hostKey, a.keyErr = ssh.FingerprintSHA256(plain(key)), err
+	return err
+}
+
+// shown returns the fingerprint of the host key, empty before it is shown, and what is wrong with it.
+func (a *attempt) shown() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hostKey, a.keyErr
 }
 
 func (a *attempt) connect(ctx context.Context, config *ssh.ClientConfig) (*ssh.Client, error) {
@@ -88,12 +108,12 @@ func (a *attempt) connect(ctx context.Context, config *ssh.ClientConfig) (*ssh.C
 	// The handshake knows no context. Closing a connection through a jump host that is stuck ends nothing: so all are closed.
 	stop := context.AfterFunc(ctx, func() { _, _ = a.way.Close(), raw.Close() })
 	config.HostKeyCallback = func(_ string, _ net.Addr, key ssh.PublicKey) error {
-		a.hostKey = ssh.FingerprintSHA256(plain(key))
-		a.keyErr = a.known.check(ctx, a.host, key)
-		return a.keyErr
+		return a.judge(ctx, key)
 	}
 	config.AuthCallback = func(*ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-		a.asked = a.asked || ctx.Err() == nil // it is called once more when the connection has been closed
+		if ctx.Err() == nil { // it is called once more when the connection was closed
+			a.asked.Store(true)
+		}
 		return nil, nil //nolint:nilnil // the next of config.Auth
 	}
 	conn, channels, requests, err := ssh.NewClientConn(&listening{Conn: raw, heard: &a.heard}, a.address, config)
@@ -132,9 +152,10 @@ func (a *attempt) reach(ctx context.Context) (net.Conn, error) {
 }
 
 func (a *attempt) explain(ctx context.Context, err error) error {
+	_, keyErr := a.shown()
 	switch {
-	case a.keyErr != nil:
-		return a.keyErr
+	case keyErr != nil:
+		return keyErr
 	case ctx.Err() != nil:
 		return a.stalled()
 	case isRefusal(err):
@@ -156,10 +177,11 @@ func isRefusal(err error) bool {
 // stalled says at what a server that no longer answers was.
 func (a *attempt) stalled() error {
 	what, hint := "it accepts the connection and says nothing", "its SSH server has too many logins under way (MaxStartups), is stopped, or a firewall answers in its place"
+	hostKey, _ := a.shown()
 	switch {
-	case a.asked:
+	case a.asked.Load():
 		what, hint = "it stalls in the login of "+a.user, "PAM, the directory service or the disk of that host may hang; look at its console"
-	case a.hostKey != "":
+	case hostKey != "":
 		what, hint = "it stalls after the key exchange, before the login", "the host may be out of memory or its disk may hang; look at its console"
 	case a.heard.Load():
 		what, hint = "it stalls in the key exchange", "a firewall may drop large packets: compare the MTU of both ends"
