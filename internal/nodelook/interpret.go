@@ -2,8 +2,8 @@ package nodelook
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,11 +24,13 @@ type OpenSSL struct {
 
 // interpret makes the facts of the parts.
 func (a *answer) interpret() {
-	a.look.OS = osName(a.parts["os"])
-	a.look.Containerd.Version = firstLine(a.parts["version"])
+	a.look.OS, a.look.Family = osName(a.parts["os"]), family(a.parts["os"])
 	unit := properties(a.parts["unit"])
+	a.look.environ = readEnvironment(a.parts["environ"], unit["Environment"])
+	a.look.Containerd.readVersion(firstLine(a.parts["version"]))
 	a.look.Containerd.Started = startTime(unit["ExecMainStartTimestamp"])
-	a.look.Notes = append(environmentNotes(a.parts["environ"], unit["Environment"]), hostsNotes(a.parts["hosts"])...)
+	a.look.Containerd.Debug = printable(a.look.environ["GODEBUG"])
+	a.look.Notes = a.look.environ.notes()
 	if len(a.look.Unreadable) > 0 {
 		a.look.Notes = append(a.look.Notes, "the login may not read "+strings.Join(a.look.Unreadable[:min(3, len(a.look.Unreadable))], ", ")+
 			": containerd may trust more than was seen")
@@ -75,33 +77,6 @@ func firstLine(data []byte) string {
 	return ""
 }
 
-// environmentNotes says what in containerd's environment makes its pulls differ from a plain handshake: that of the process
-// when it could be read, else that of the unit.
-func environmentNotes(process []byte, unit string) []string {
-	vars := strings.Split(string(process), "\x00")
-	if len(process) == 0 {
-		vars = strings.Fields(strings.ReplaceAll(unit, `"`, ""))
-	}
-	var out []string
-	for _, v := range vars {
-		key, value, _ := strings.Cut(v, "=")
-		if value == "" {
-			continue
-		}
-		switch strings.ToUpper(key) {
-		case "HTTPS_PROXY":
-			out = append(out, "containerd pulls through the proxy "+printable(withoutUserinfo(value))+
-				" unless NO_PROXY says otherwise; this handshake went straight")
-		case "NO_PROXY":
-			out = append(out, "containerd's NO_PROXY is "+printable(withoutUserinfo(value)))
-		case "SSL_CERT_FILE", "SSL_CERT_DIR":
-			out = append(out, "containerd's roots are elsewhere: "+strings.ToUpper(key)+"="+printable(value))
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
 var userinfo = regexp.MustCompile(`[^/@\s,]*@`)
 
 // withoutUserinfo takes away whatever stands before an @, with or without a scheme.
@@ -109,21 +84,34 @@ func withoutUserinfo(s string) string {
 	return userinfo.ReplaceAllString(s, "REDACTED@")
 }
 
-// hostsLine is a line of a hosts.toml that changes whom containerd asks or what it trusts. Headers, which may hold a
-// credential, are none.
-var hostsLine = regexp.MustCompile(`^\s*(?:(server|ca|skip_verify|override_path)\s*=|\[host\.)`)
-
-func hostsNotes(data []byte) []string {
+// note says where a pull for a registry goes when it does not go to the registry itself with the system's roots, by one line.
+func (f HostsFile) note() string {
+	if f.Fault != "" {
+		return fmt.Sprintf("containerd does not take %s: %s", f.Path, f.Fault)
+	}
 	var out []string
-	for _, line := range lines(data) {
-		if hostsLine.MatchString(line) && len(out) < 20 {
-			out = append(out, printable(withoutUserinfo(strings.TrimSpace(line))))
-		}
+	for _, h := range f.Hosts {
+		out = append(out, h.String())
 	}
-	if len(data) == 0 {
-		return nil
+	return fmt.Sprintf("containerd goes by %s for this registry: %s", f.Path, strings.Join(out, ", then "))
+}
+
+// String says in words whom a host entry asks and what it trusts.
+func (h Host) String() string {
+	text := cmp.Or(h.URL, "the registry itself")
+	if h.SkipVerify {
+		text += " without verifying it"
 	}
-	return []string{"containerd has a hosts.toml for this registry, which may send pulls to another host or add a CA: " + strings.Join(out, "; ")}
+	if len(h.CA) > 0 {
+		text += " with the CA in " + strings.Join(h.CA, ", ")
+	}
+	if len(h.Client) > 0 {
+		text += " with a client certificate"
+	}
+	if len(h.Capabilities) > 0 {
+		text += " for " + printable(strings.Join(h.Capabilities, ", "))
+	}
+	return text
 }
 
 var verifyCode = regexp.MustCompile(`Verify return code: (\d{1,5}) \(([^)\n]{0,200})\)`)

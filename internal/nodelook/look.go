@@ -29,8 +29,8 @@ type LookRequest struct {
 
 // Look is what a node answered.
 type Look struct {
-	// OS is the name of the operating system, as os-release gives it.
-	OS string
+	// OS is the name of the operating system, as os-release gives it. Family is Photon, Ubuntu, RHEL or OtherFamily.
+	OS, Family string
 	// Root reports that the script ran as root. If not, Unreadable may not be empty.
 	Root bool
 	// Time is the node's clock, in whole seconds; Skew is by how much it is ahead of ours, 0 if it agrees.
@@ -40,20 +40,23 @@ type Look struct {
 	Containerd Containerd
 	// Files are the trust files of the node, in the order in which Go reads them, then those that Go does not read.
 	Files []File
-	// Unreadable are paths of trust files that the login may not read.
+	// Folders are when the folders that Go reads were last changed, by path: a file was put there or taken away.
+	Folders map[string]time.Time
+	// Links are the links that are named as TKG names its files: where each leads, by path. One that leads nowhere is in no other list.
+	Links map[string]string
+	// Unreadable are paths of trust files that the login may not read, Large those that are larger than is read.
 	Unreadable []string
+	Large      []LargeFile
+	// Hosts are what containerd goes by for single registries, by path; Config is what its config.toml says of registries.
+	Hosts  []HostsFile
+	Config RegistryConfig
 	// OpenSSL is what the node's own openssl says.
 	OpenSSL OpenSSL
 	// Notes are lines about what may make a pull differ from a plain handshake: a proxy, a mirror, other trust files.
 	Notes []string
-}
 
-// Containerd is what is known of a node's containerd.
-type Containerd struct {
-	// Started is when the process began, zero if it is not known.
-	Started time.Time
-	// Version is the line that containerd --version prints.
-	Version string
+	environ environment
+	runtime []File // of containerd: its configuration, and certificates for single registries
 }
 
 // File is a trust file of a node.
@@ -62,13 +65,26 @@ type File struct {
 	Data []byte
 	// Changed is the later of the file's and, if it is a link, the link's modification times.
 	Changed time.Time
+	// Placed is the later of their change times: it tells also of a file that was moved here or copied with its old time, and of a new
+	// owner or mode.
+	Placed time.Time
 	// Go reports that containerd reads this very file when it starts.
 	Go bool
 }
 
+// LargeFile is a file that is larger than is read: 1 MiB, or what is left of 4 MiB for all that Go reads.
+type LargeFile struct {
+	Path string
+	// Go reports that containerd reads it when it starts.
+	Go bool
+}
+
 // Name returns what stands between tkg- and the ending, as in /etc/ssl/certs/tkg-NAME.pem; ok is false for other files.
-func (f File) Name() (name string, ok bool) {
-	base, ok := strings.CutPrefix(path.Base(f.Path), "tkg-")
+func (f File) Name() (name string, ok bool) { return TrustName(f.Path) }
+
+// TrustName returns what stands between tkg- and the ending of a path.
+func TrustName(file string) (name string, ok bool) {
+	base, ok := strings.CutPrefix(path.Base(file), "tkg-")
 	if !ok {
 		return "", false
 	}
@@ -131,6 +147,9 @@ func Take(ctx context.Context, conn *node.Conn, req LookRequest) (Look, error) {
 		return Look{}, fmt.Errorf("look at node %s: %w", conn.Name(), err)
 	}
 	look.Skew = skew(look.Time, before, req.Now())
+	if f, ok := look.HostsFor(req.Registry); ok && req.Registry != "" {
+		look.Notes = append(look.Notes, f.note())
+	}
 	return look, nil
 }
 

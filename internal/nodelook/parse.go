@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ const maxUnreadable = 100
 // group is a set of files as the script prints it.
 type group struct {
 	names, stat, lstat, data []byte
+	read                     []File
 }
 
 // answer collects the lines of the script.
@@ -30,7 +32,7 @@ type answer struct {
 
 // parse reads what the script printed. It takes nothing for granted: a node may say anything.
 func parse(out []byte, root string) (Look, error) {
-	a := &answer{groups: map[string]*group{"go": {}, "tkg": {}}, parts: map[string][]byte{}}
+	a := &answer{groups: map[string]*group{"go": {}, "tkg": {}, "runtime": {}}, parts: map[string][]byte{}}
 	for line := range bytes.Lines(out) {
 		if a.ended {
 			return Look{}, errors.New("the node's answer goes on after its end")
@@ -45,17 +47,23 @@ func parse(out []byte, root string) (Look, error) {
 	if a.look.Time.IsZero() {
 		return Look{}, errors.New("the node did not tell its time")
 	}
-	for _, kind := range []string{"go", "tkg"} {
-		files, err := a.groups[kind].files(root)
+	a.interpret()
+	for kind, g := range a.groups {
+		files, err := g.files(root)
 		if err != nil {
 			return Look{}, err
 		}
-		for i := range files {
+		for i, f := range files {
+			if kind != "runtime" && !a.inPlace(f.Path) {
+				return Look{}, fmt.Errorf("the node's answer has a path that the script does not print: %s", printable(f.Path))
+			}
 			files[i].Go = kind == "go"
 		}
-		a.look.Files = append(a.look.Files, files...)
+		g.read = files
 	}
-	a.interpret()
+	a.look.Files = slices.Concat(a.groups["go"].read, a.groups["tkg"].read)
+	a.look.runtime = a.groups["runtime"].read
+	a.look.readHosts()
 	return a.look, nil
 }
 
@@ -76,7 +84,7 @@ func (a *answer) line(line, root string) error {
 		a.look.Root = rest == "0"
 		return nil
 	case "over":
-		return errors.New("the node has more than 4000 trust files")
+		return fmt.Errorf("the node has more than 4000 files to look at (%s)", printable(rest))
 	}
 	sub, text, ok := strings.Cut(rest, ":")
 	if !ok {
@@ -90,13 +98,10 @@ func (a *answer) line(line, root string) error {
 }
 
 func (a *answer) field(kind, sub string, data []byte, root string) error {
+	if a.path(kind, sub, strings.TrimPrefix(string(data), root)) {
+		return nil
+	}
 	if sub == "" {
-		if kind == "unreadable" {
-			if len(a.look.Unreadable) < maxUnreadable {
-				a.look.Unreadable = append(a.look.Unreadable, printable(strings.TrimPrefix(string(data), root)))
-			}
-			return nil
-		}
 		a.parts[kind] = data
 		return nil
 	}
@@ -117,6 +122,41 @@ func (a *answer) field(kind, sub string, data []byte, root string) error {
 	return nil
 }
 
+// path takes a line that tells of a path, and reports whether it was one.
+func (a *answer) path(kind, sub, name string) bool {
+	switch kind {
+	case "unreadable":
+		if len(a.look.Unreadable) < maxUnreadable {
+			a.look.Unreadable = append(a.look.Unreadable, shown(name))
+		}
+	case "large":
+		if len(a.look.Large) < maxUnreadable {
+			a.look.Large = append(a.look.Large, LargeFile{Path: shown(name), Go: sub == "go"})
+		}
+	case "dir":
+		if n, err := strconv.ParseInt(sub, 10, 64); err == nil && len(a.look.Folders) < maxUnreadable {
+			set(&a.look.Folders, shown(name), moment(n))
+		}
+	case "link":
+		if from, to, ok := strings.Cut(name, "\x00"); ok && len(a.look.Links) < maxUnreadable {
+			set(&a.look.Links, shown(from), shown(to))
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func set[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = value
+}
+
+// moment is a time in seconds, within what JSON can hold: after the year 2106 is a lie or a broken clock.
+func moment(seconds int64) time.Time { return time.Unix(min(max(seconds, 0), 1<<32), 0).UTC() }
+
 var errTorn = errors.New("the trust files of the node changed while they were read, or are larger than 5 MiB")
 
 // files cuts the data of a group into its files. What does not fit together is an error: a file of which a part is missing
@@ -133,30 +173,40 @@ func (g *group) files(root string) ([]File, error) {
 	out := make([]File, len(names))
 	data := g.data
 	for i, name := range names {
-		var size, changed int64
-		first, second, _ := strings.Cut(stats[i], " ")
-		size, err := strconv.ParseInt(first, 10, 64)
-		if err != nil || size < 0 || size > int64(len(data)) {
+		of, err := numbers(stats[i], 3)
+		if err != nil || of[0] < 0 || of[0] > int64(len(data)) {
 			return nil, errTorn
 		}
-		if changed, err = strconv.ParseInt(second, 10, 64); err != nil {
-			return nil, errTorn
-		}
-		link, err := strconv.ParseInt(links[i], 10, 64)
+		link, err := numbers(links[i], 2)
 		if err != nil {
 			return nil, errTorn
 		}
-		path, ok := trustPath(name, root)
-		if !ok {
+		at := strings.TrimPrefix(name, root)
+		if !strings.HasPrefix(name, root+"/") || slices.Contains(strings.Split(at, "/"), "..") {
 			return nil, fmt.Errorf("the node's answer has a path that the script does not print: %s", printable(name))
 		}
-		// After the year 2106 is a lie or a broken clock; JSON could not hold it.
-		when := time.Unix(min(max(changed, link, 0), 1<<32), 0).UTC()
-		out[i] = File{Path: path, Data: data[:size:size], Changed: when}
+		size := of[0]
+		out[i] = File{Path: shown(at), Data: data[:size:size], Changed: moment(max(of[1], link[0])), Placed: moment(max(of[2], link[1]))}
 		data = data[size:]
 	}
 	if len(data) != 0 {
 		return nil, errTorn
+	}
+	return out, nil
+}
+
+// numbers reads a line of n numbers.
+func numbers(line string, n int) ([]int64, error) {
+	fields := strings.Fields(line)
+	if len(fields) != n {
+		return nil, errTorn
+	}
+	out := make([]int64, n)
+	for i, f := range fields {
+		var err error
+		if out[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return nil, errTorn
+		}
 	}
 	return out, nil
 }
@@ -169,23 +219,29 @@ func lines(data []byte) []string {
 	return strings.Split(text, "\n")
 }
 
-// trustPath returns the path on the node, which must be where the script looks.
-func trustPath(name, root string) (string, bool) {
-	path, ok := strings.CutPrefix(name, root)
-	if !ok || !plain(path) {
-		return "", false
-	}
-	for _, dir := range []string{"/etc/ssl/", "/etc/pki/", "/usr/local/share/ca-certificates/"} {
-		if strings.HasPrefix(path, dir) && !strings.Contains(path, "/../") {
-			return path, true
+// inPlace reports that a path is where the script looks for trust.
+func (a *answer) inPlace(file string) bool {
+	places := []string{"/etc/ssl/", "/etc/pki/", "/usr/local/share/ca-certificates/"}
+	for _, dir := range strings.Split(a.look.environ["SSL_CERT_DIR"], ":") {
+		if strings.HasPrefix(dir, "/") {
+			places = append(places, strings.TrimRight(dir, "/")+"/")
 		}
 	}
-	return "", false
+	file = strings.TrimPrefix(file, `"`) // of a name that is shown in quotes
+	return file == a.look.environ["SSL_CERT_FILE"] || slices.ContainsFunc(places, func(place string) bool { return strings.HasPrefix(file, place) })
 }
 
 // plain reports that s has nothing that a terminal would act on.
 func plain(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// shown returns a path for people: as it is, or quoted if it has something that a terminal would act on. It is never cut.
+func shown(file string) string {
+	if plain(file) {
+		return file
+	}
+	return strconv.QuoteToASCII(file)
 }
 
 // printable returns s for people, bounded and without what a terminal would act on.

@@ -2,11 +2,13 @@ package nodelook
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func b64(s string) string { return ":" + base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -15,7 +17,7 @@ func b64(s string) string { return ":" + base64.StdEncoding.EncodeToString([]byt
 func spoken(replace ...string) string {
 	text := "date 1790000000\nuid 0\nos " + b64("ID=photon\n") +
 		"\nnames go " + b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00") +
-		"\nstat go " + b64("3 1780000000\n2 1780000001\n") + "\nlstat go " + b64("1780000002\n1780000000\n") +
+		"\nstat go " + b64("3 1780000000 1780000000\n2 1780000001 1780000009\n") + "\nlstat go " + b64("1780000002 1780000003\n1780000000 1780000000\n") +
 		"\ndata go " + b64("aaabb") + "\nend\n"
 	return strings.NewReplacer(replace...).Replace(text)
 }
@@ -27,13 +29,13 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Look{
-		OS: "photon", Root: true, Time: time.Unix(1790000000, 0).UTC(),
+		OS: "photon", Family: Photon, Root: true, Time: time.Unix(1790000000, 0).UTC(),
 		Files: []File{
-			{Path: "/etc/ssl/certs/a.pem", Data: []byte("aaa"), Changed: time.Unix(1780000002, 0).UTC(), Go: true},
-			{Path: "/etc/ssl/certs/tkg-b.pem", Data: []byte("bb"), Changed: time.Unix(1780000001, 0).UTC(), Go: true},
+			{Path: "/etc/ssl/certs/a.pem", Data: []byte("aaa"), Changed: time.Unix(1780000002, 0).UTC(), Placed: time.Unix(1780000003, 0).UTC(), Go: true},
+			{Path: "/etc/ssl/certs/tkg-b.pem", Data: []byte("bb"), Changed: time.Unix(1780000001, 0).UTC(), Placed: time.Unix(1780000009, 0).UTC(), Go: true},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Look{}, OpenSSL{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Look{}, OpenSSL{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
 }
@@ -54,13 +56,14 @@ func TestParseRefuses(t *testing.T) {
 		"OtherGroup":   {reason: "a group is one of two", out: spoken("data go", "data other")},
 		"DataTooShort": {reason: "a file that is cut would be judged wrongly", out: spoken(b64("aaabb"), b64("aaab"))},
 		"DataTooLong":  {reason: "so would one that grew", out: spoken(b64("aaabb"), b64("aaabbb"))},
-		"FewerStats":   {reason: "each file has its size", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("3 1780000000\n"))},
-		"FewerLinks":   {reason: "and its link's time", out: spoken(b64("1780000002\n1780000000\n"), b64("1780000002\n"))},
-		"NegativeSize": {reason: "no size is negative", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("-3 1780000000\n8 1780000001\n"))},
-		"HugeSize":     {reason: "nor larger than what came", out: spoken(b64("3 1780000000\n2 1780000001\n"), b64("3 1780000000\n9223372036854775807 1\n"))},
+		"FewerStats":   {reason: "each file has its size", out: spoken(b64("3 1780000000 1780000000\n2 1780000001 1780000009\n"), b64("3 1780000000 1780000000\n"))},
+		"FewerLinks":   {reason: "and its link's time", out: spoken(b64("1780000002 1780000003\n1780000000 1780000000\n"), b64("1780000002 1780000003\n"))},
+		"NegativeSize": {reason: "no size is negative", out: spoken(b64("3 1780000000 1780000000\n2 1780000001 1780000009\n"), b64("-3 1780000000 1\n8 1780000001 1\n"))},
+		"HugeSize":     {reason: "nor larger than what came", out: spoken(b64("3 1780000000 1780000000\n2 1780000001 1780000009\n"), b64("3 1780000000 1\n9223372036854775807 1 1\n"))},
 		"OtherPath":    {reason: "a path is where the script looks", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/shadow\x00"))},
 		"Climbing":     {reason: "and does not climb", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/ssl/../shadow\x00"))},
-		"Terminal":     {reason: "and does not speak to a terminal", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/\x1b[2J\x00"))},
+		"Terminal":     {reason: "and does not speak to a terminal", out: spoken(b64("/etc/ssl/certs/a.pem\x00/etc/ssl/certs/tkg-b.pem\x00"), b64("/etc/ssl/certs/a.pem\x00/etc/other/\x1b[2J\x00"))},
+		"NoTimes":      {reason: "each file has its times", out: spoken(b64("3 1780000000 1780000000\n2 1780000001 1780000009\n"), b64("3\n2\n"))},
 		"Over":         {reason: "too many files are said to be so", out: spoken("end\n", "over go\nend\n")},
 	}
 	for name, c := range cases {
@@ -101,27 +104,6 @@ func TestReadOpenSSL(t *testing.T) {
 				t.Errorf("%s: -want, +got:\n%s", c.reason, diff)
 			}
 		})
-	}
-}
-
-func TestEnvironmentNotes(t *testing.T) {
-	t.Parallel()
-	want := []string{
-		"containerd pulls through the proxy http://REDACTED@proxy.lab:3128 unless NO_PROXY says otherwise; this handshake went straight",
-		"containerd's NO_PROXY is .svc,reg.lab",
-		"containerd's roots are elsewhere: SSL_CERT_DIR=/opt/certs",
-	}
-	process := "HTTPS_PROXY=http://user:hunter2@proxy.lab:3128\x00NO_PROXY=.svc,reg.lab\x00SSL_CERT_DIR=/opt/certs\x00TOKEN=hunter2\x00HTTP_PROXY=\x00"
-	if diff := cmp.Diff(want, environmentNotes([]byte(process), "HTTPS_PROXY=http://of.the.unit")); diff != "" {
-		t.Errorf("of the process: -want, +got:\n%s", diff)
-	}
-	unit := `"HTTPS_PROXY=user:hunter2@proxy.lab:3128" NO_PROXY=.svc`
-	want = []string{"containerd pulls through the proxy REDACTED@proxy.lab:3128 unless NO_PROXY says otherwise; this handshake went straight", "containerd's NO_PROXY is .svc"}
-	if diff := cmp.Diff(want, environmentNotes(nil, unit)); diff != "" {
-		t.Errorf("of the unit: -want, +got:\n%s", diff)
-	}
-	if got := environmentNotes(nil, ""); got != nil {
-		t.Errorf("of nothing: got %q", got)
 	}
 }
 
@@ -166,7 +148,9 @@ func TestSkew(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(spoken())
-	f.Add(spoken("end\n", "openssl "+b64("Verify return code: 19 (x)")+"\nhosts "+b64("server = \"x\"\n")+"\nenviron "+b64("HTTPS_PROXY=http://a:b@c\x00")+"\nunreadable "+b64("/etc/\x1b")+"\nend\n"))
+	f.Add(spoken("end\n", "openssl "+b64("Verify return code: 19 (x)")+"\nenviron "+b64("HTTPS_PROXY=http://a:b@c\x00")+"\nunreadable "+b64("/etc/\x1b")+
+		"\nlarge go"+b64("/etc/ssl/certs/\n")+"\nlink "+b64("/etc/ssl/certs/tkg-a\x00/\x1b")+"\ndir 12"+b64("/etc/ssl/certs")+
+		"\nnames runtime"+b64("/etc/containerd/certs.d/reg.lab/hosts.toml\x00")+"\nstat runtime"+b64("12 1 1\n")+"\nlstat runtime"+b64("1 1\n")+"\ndata runtime"+b64("server = \"x\"")+"\nend\n"))
 	f.Fuzz(func(t *testing.T, out string) {
 		look, err := parse([]byte(out), "")
 		if err != nil {
@@ -175,18 +159,34 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		texts := append([]string{look.OS, look.Containerd.Version, look.OpenSSL.Text}, append(look.Notes, look.Unreadable...)...)
-		for _, f := range look.Files {
-			texts = append(texts, f.Path)
-			if _, err := f.Changed.MarshalJSON(); err != nil {
-				t.Errorf("a time that JSON cannot hold: %v", err)
-			}
-		}
-		for _, text := range texts {
+		for _, text := range texts(look) {
 			if !plain(text) {
 				t.Errorf("a text that speaks to the terminal: %q", text)
 			}
 		}
+		for _, f := range look.Files {
+			if _, err := f.Changed.MarshalJSON(); err != nil {
+				t.Errorf("a time that JSON cannot hold: %v", err)
+			}
+		}
 		look.Roots()
 	})
+}
+
+// texts are the strings of a look that may be shown.
+func texts(look Look) []string {
+	out := slices.Concat([]string{look.OS, look.Containerd.Version, look.Containerd.Debug, look.OpenSSL.Text}, look.Notes, look.Unreadable)
+	for _, f := range look.Files {
+		out = append(out, f.Path)
+	}
+	for _, f := range look.Large {
+		out = append(out, f.Path)
+	}
+	for from, to := range look.Links {
+		out = append(out, from, to)
+	}
+	for _, f := range look.Hosts {
+		out = append(out, f.note(), f.Registry, f.Server)
+	}
+	return out
 }
