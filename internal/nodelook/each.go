@@ -46,36 +46,73 @@ func FindWorkers(ctx context.Context, c *kube.Client, conf plugins.Nodes, ref tk
 	return Workers{Nodes: nodes, Conf: conf, Credentials: credentials}, nil
 }
 
+// errNotTried is for workers that were left alone because so many others could not be reached.
+var errNotTried = fmt.Errorf("not tried: the first %d could not be reached", enough)
+
 // Each calls fn once for each worker, eight at a time, with a connection that is closed afterwards; i is the worker's index in
-// Nodes. The error names each worker that could not be asked; after eight of them no more are tried. It blocks until all
-// calls have returned.
+// Nodes. It is for proofs, which hold for all workers or not at all: the error names each worker that could not be asked, and after
+// eight of them no more are tried. It blocks until all calls have returned.
 func (w Workers) Each(ctx context.Context, fn func(ctx context.Context, i int, conn *node.Conn) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	return w.Join(w.ask(ctx, fn, func(failed, _ int) bool { return failed >= enough }))
+}
+
+// Ask is as Each, for looks: one worker that cannot be asked does not hide what the others say. It returns the error of each worker, by its
+// index, nil for those that were asked. When none answers, no more are tried after eight. It blocks until all calls have returned.
+func (w Workers) Ask(ctx context.Context, fn func(ctx context.Context, i int, conn *node.Conn) error) []error {
+	return w.ask(ctx, fn, func(failed, asked int) bool { return failed >= enough && asked == 0 })
+}
+
+func (w Workers) ask(ctx context.Context, fn func(context.Context, int, *node.Conn) error, hopeless func(failed, asked int) bool) []error {
+	var group errgroup.Group
 	group.SetLimit(parallel)
 	var mu sync.Mutex
-	var bad []error
+	failed, asked := 0, 0
+	out := make([]error, len(w.Nodes))
 	for i := range w.Nodes {
 		group.Go(func() error {
-			err := w.one(ctx, i, fn)
-			if err == nil {
+			mu.Lock()
+			over := hopeless(failed, asked)
+			mu.Unlock()
+			if over {
+				out[i] = fmt.Errorf("node %s: %w", w.Nodes[i].Name, errNotTried)
 				return nil
 			}
+			err := w.one(ctx, i, fn)
 			mu.Lock()
 			defer mu.Unlock()
-			if len(bad) == 0 || !errors.Is(err, context.Canceled) {
-				bad = append(bad, err)
-			}
-			if len(bad) >= enough || ctx.Err() != nil {
-				return err
+			out[i] = err
+			if err != nil {
+				failed++
+			} else {
+				asked++
 			}
 			return nil
 		})
 	}
-	err := group.Wait()
-	if len(bad) == 0 {
-		return err
+	_ = group.Wait() // the errors are in out
+	return out
+}
+
+// Join makes one error of those of the workers, nil if there are none; kind and hint are those of the first. Of workers that were not
+// tried it gives the number.
+func (w Workers) Join(errs []error) error {
+	var bad []error
+	count := 0
+	for _, err := range errs {
+		if err != nil {
+			count++
+		}
+		if err != nil && !errors.Is(err, errNotTried) && (len(bad) == 0 || !errors.Is(err, context.Canceled)) {
+			bad = append(bad, err)
+		}
 	}
-	return together(bad, len(w.Nodes))
+	switch {
+	case len(bad) == 0:
+		return nil
+	case count == 1:
+		return bad[0]
+	}
+	return fmt.Errorf("%d of %d workers could not be asked: %w", count, len(w.Nodes), &list{bad})
 }
 
 func (w Workers) one(ctx context.Context, i int, fn func(context.Context, int, *node.Conn) error) (err error) {
@@ -90,14 +127,6 @@ func (w Workers) one(ctx context.Context, i int, fn func(context.Context, int, *
 	}
 	defer func() { _ = conn.Close() }()
 	return fn(ctx, i, conn)
-}
-
-// together makes one error of those of several nodes; kind and hint are those of the first.
-func together(bad []error, of int) error {
-	if len(bad) == 1 {
-		return bad[0]
-	}
-	return fmt.Errorf("%d of %d workers could not be asked: %w", len(bad), of, &list{bad})
 }
 
 // list prints all of its errors on one line and stands for the first.

@@ -1,6 +1,7 @@
 package nodelook
 
 import (
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -57,6 +58,26 @@ func (l Look) Proxy() func(*url.URL) (*url.URL, error) {
 		return nil
 	}
 	return c.ProxyFunc()
+}
+
+// ErrProxy is an HTTPS_PROXY that is no URL. Go goes without a proxy then.
+var ErrProxy = errors.New("HTTPS_PROXY is no URL")
+
+// HTTPSProxy returns the proxy by which pulls go, without credentials, and what is excepted from it; nil if there is none, with ErrProxy if
+// there should be one.
+func (l Look) HTTPSProxy() (proxy *url.URL, except string, err error) {
+	c, _ := l.environ.proxies()
+	if c.HTTPSProxy == "" {
+		return nil, "", nil
+	}
+	all := httpproxy.Config{HTTPSProxy: c.HTTPSProxy}
+	by, err := all.ProxyFunc()(&url.URL{Scheme: "https", Host: "registry.invalid"})
+	if err != nil || by == nil {
+		return nil, "", ErrProxy
+	}
+	shown := *by
+	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
+	return &shown, printable(withoutUserinfo(c.NoProxy)), nil
 }
 
 // notes says what in the environment makes pulls differ from a plain handshake.

@@ -108,7 +108,7 @@ func (l Look) CAFiles(h Host) (read map[string][]byte, other []string) {
 }
 
 // Missing reports that a path lies in a folder of which all files of certificates were read, and that it is not among them.
-func (l Look) missing(p string) bool {
+func (l Look) Missing(p string) bool {
 	beside := func(f HostsFile) bool { return strings.HasPrefix(p, path.Dir(f.Path)+"/") }
 	ending := slices.Contains([]string{".crt", ".pem", ".cer"}, path.Ext(p))
 	known := slices.Contains(l.Unreadable, p) || slices.ContainsFunc(l.Large, func(f LargeFile) bool { return f.Path == p })

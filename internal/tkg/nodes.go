@@ -31,6 +31,8 @@ type Node struct {
 	Address      string
 	Created      time.Time
 	ControlPlane bool
+	// Pool is the node pool that it belongs to: the name in the cluster's topology, else that of its MachineDeployment; empty if it has none.
+	Pool string
 	// Version is the Kubernetes version that the Machine asks for.
 	Version string
 }
@@ -84,6 +86,7 @@ func nodeOf(m *clusterv1.Machine) Node {
 	return Node{
 		Name: cmp.Or(m.Status.NodeRef.Name, m.Name), MachineUID: m.UID, Address: machineAddress(m),
 		Created: m.CreationTimestamp.Time, ControlPlane: controlPlane, Version: m.Spec.Version,
+		Pool: cmp.Or(m.Labels[clusterv1.ClusterTopologyMachineDeploymentNameLabel], m.Labels[clusterv1.MachineDeploymentNameLabel]),
 	}
 }
 

@@ -1,271 +1,269 @@
 package nodecert
 
 import (
-	"crypto/x509"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
-	"github.com/tkgfix/tkgfix/internal/tkg"
-	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// declaration is a name under which a CA is declared, with the certificates that the file may hold. There are two such sets when
-// the cluster and TkgServiceConfiguration use one name: which of them wins is not established (tkg-facts.md §10).
-type declaration struct {
-	name string
-	sets [][]*x509.Certificate
-}
-
-// declarations joins the two lists by name, the cluster's own first.
-func declarations(own, service []tkg.TrustEntry) []declaration {
-	var out []declaration
-	for _, e := range append(slices.Clone(own), service...) {
-		if !tkg.ValidTrustName(e.Name) {
-			continue // check-encoding reports it; it could not be a file's name
-		}
-		i := slices.IndexFunc(out, func(d declaration) bool { return d.name == e.Name })
-		if i < 0 {
-			i = len(out)
-			out = append(out, declaration{name: e.Name})
-		}
-		if set := stored(e.Data); len(set) > 0 {
-			out[i].sets = append(out[i].sets, set)
-		}
+// judge says what a worker that was made at a time holds of a declared CA. Where several files carry the name, the one that Go reads
+// counts.
+func (v view) judge(d declaration, created time.Time) (file, []finding) {
+	out := file{Name: d.name, Path: v.TrustPath(d.name), State: missing, Wanted: d.wanted(), Found: []string{}}
+	best := v.named(d.name)
+	if best == nil {
+		return v.absent(out, d, created)
 	}
-	return out
-}
-
-// stored returns the certificates of a stored value, however often it is encoded: what is wrong with that shows on the node.
-func stored(data string) []*x509.Certificate {
-	bundle, err := certs.ParseBundle(tkg.Decode(data, 1).PEM)
-	if err != nil {
-		return bundle.Recoverable
+	out.Path, out.NewerThanContainerd = best.Path, v.NewerThanContainerd(best.File)
+	out.Found = append(fingerprints(best.taken), fingerprints(best.lost)...)
+	var found []finding
+	if f, ok := v.link(best.Path); ok {
+		found = append(found, f)
 	}
-	return bundle.Certs
-}
-
-func (d declaration) wanted() []string {
-	out := []string{}
-	for _, set := range d.sets {
-		out = append(out, fingerprints(set)...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// fits reports whether found holds all of a declared set.
-func (d declaration) fits(found []*x509.Certificate) bool {
-	return slices.ContainsFunc(d.sets, func(set []*x509.Certificate) bool { return holds(found, set) })
-}
-
-func holds(found, set []*x509.Certificate) bool {
-	for _, c := range set {
-		if !slices.ContainsFunc(found, c.Equal) {
-			return false
+	out.State = v.state(*best, d)
+	switch out.State {
+	case present:
+		out.Text = renewed(*best, d)
+		return out, append(found, v.leftovers(*best)...)
+	case ignoredByGo:
+		if d.fits(newSet(best.taken)) {
+			return out, append(found, v.unbundled(*best, d)...)
 		}
 	}
-	return len(set) > 0
+	return out, append(found, explain(*best, out.State, d, created))
 }
 
-func fingerprints(list []*x509.Certificate) []string {
-	out := []string{}
-	for _, c := range list {
-		out = append(out, certs.Fingerprint(c))
-	}
-	return out
-}
-
-// judge says what a worker holds of a declared CA. Where several files carry the name, the one that Go reads counts.
-func judge(look nodelook.Look, roots *certs.Roots, d declaration) file {
-	out := file{Name: d.name, Path: fmt.Sprintf(expectedPath, d.name), State: missing, Wanted: d.wanted(), Found: []string{}}
+// named returns the file of a name that counts, nil if there is none.
+func (v view) named(name string) *fileView {
 	best := -1
-	for i, f := range look.Files {
-		if name, ok := f.Name(); ok && name == d.name && (best < 0 || f.Go && !look.Files[best].Go) {
+	for i, f := range v.files {
+		if n, ok := f.Name(); ok && n == name && (best < 0 || f.Go && !v.files[best].Go) {
 			best = i
 		}
 	}
 	if best < 0 {
-		return out
+		return nil
 	}
-	f := look.Files[best]
-	out.Path, out.NewerThanContainerd = f.Path, look.NewerThanContainerd(f)
-	found, state := content(f.Data)
-	out.Found = fingerprints(found)
+	return &v.files[best]
+}
+
+// state tells how a file stands to what is declared.
+func (v view) state(f fileView, d declaration) string {
 	switch {
-	case state != present:
-		out.State = state
-	case !d.fits(found):
-		out.State = otherCert
-	case !d.trusted(roots):
-		out.State = ignoredByGo
-	default:
-		out.State = present
+	case d.fits(newSet(f.taken)) && d.fits(v.taken):
+		return present
+	case d.fits(newSet(f.taken)):
+		return ignoredByGo
+	case f.state == underEncoded, f.state == overEncoded:
+		return f.state
+	case d.fits(newSet(f.taken, f.lost)):
+		return ignoredByGo
+	case len(f.taken)+len(f.lost) > 0:
+		return otherCert
+	case d.tooFew() && !isText(f.Data):
+		return underEncoded
+	}
+	return notPEM
+}
+
+// isText reports that data could be read by a person.
+func isText(data []byte) bool {
+	return !slices.ContainsFunc(data, func(b byte) bool { return b < ' ' && b != '\n' && b != '\r' && b != '\t' || b >= 0x7f })
+}
+
+// absent judges a name of which there is no file.
+func (v view) absent(out file, d declaration, created time.Time) (file, []finding) {
+	if i := slices.IndexFunc(v.Unreadable, func(p string) bool { return ofName(p, d.name) }); i >= 0 {
+		out.Path, out.State = v.Unreadable[i], unreadable
+		return out, []finding{{FileUnreadable, out.Path, "the login may not read it, and sudo asks for a password: what is in it is not known", None, false}}
+	}
+	if f := v.carrier(d); f != nil {
+		out.Path, out.State, out.NewerThanContainerd = f.Path, present, v.NewerThanContainerd(f.File)
+		out.Found, out.Text = out.Wanted, "there is no file of this name, and Go takes the CA from this one"
+		return out, nil
+	}
+	if d.fits(v.taken) {
+		out.State, out.Found, out.Text = present, out.Wanted, "there is no file of this name, and Go takes the CAs from several others"
+		return out, nil
+	}
+	if i := slices.IndexFunc(v.Large, func(f nodelook.LargeFile) bool { return ofName(f.Path, d.name) }); i >= 0 {
+		out.Path, out.State = v.Large[i].Path, tooLarge
+		return out, []finding{{FileTooLarge, out.Path, "it is larger than 1 MiB, or than 4 MiB with the other files, and was not read: no CA is as large", RollNode, true}}
+	}
+	f := explain(fileView{File: nodelook.File{Path: out.Path}}, missing, d, created)
+	for from, to := range v.Links {
+		if ofName(from, d.name) {
+			f.Subject, f.Text = from, fmt.Sprintf("it is a link to %s, where nothing is; %s", to, f.Text)
+		}
+	}
+	return out, []finding{f}
+}
+
+func ofName(file, name string) bool {
+	n, ok := nodelook.TrustName(file)
+	return ok && n == name
+}
+
+// carrier returns the file from which Go takes one of the declared values: of several the oldest, since containerd knows it if it
+// knows any.
+func (v view) carrier(d declaration) *fileView {
+	var best *fileView
+	for i, f := range v.files {
+		if f.Go && d.fits(newSet(f.taken)) && (best == nil || f.Changed.Before(best.Changed)) {
+			best = &v.files[i]
+		}
+	}
+	return best
+}
+
+// explain makes the finding for a file that is not as it was declared.
+func explain(f fileView, state string, d declaration, created time.Time) finding {
+	out := finding{Subject: f.Path, Remedy: RollNode, Bad: true}
+	out.ID, out.Text = describe(f, state, d)
+	newest := d.newest()
+	switch {
+	case !d.clean():
+		out.Remedy = FixEncoding
+		if dead(d) {
+			out.Remedy = ReplaceCA
+		}
+		if problem := d.problem(); problem != "" {
+			out.Text += "; " + problem
+		}
+	case newest.changed.After(created) && !created.IsZero():
+		out.ID = FileStale
+		out.Text = fmt.Sprintf("the node was made on %s, before %s was changed on %s, and still has what was declared then: %s",
+			stamp(created), newest.source, stamp(newest.changed), out.Text)
 	}
 	return out
 }
 
-// trusted reports whether Go would take a whole declared set from the node's files: the file itself may be where Go does not
-// look, with its content in the bundle.
-func (d declaration) trusted(roots *certs.Roots) bool {
-	return slices.ContainsFunc(d.sets, func(set []*x509.Certificate) bool {
-		return !slices.ContainsFunc(set, func(c *x509.Certificate) bool { return !roots.Has(c) })
+// dead reports that there is a value that no encoding mends: Go refuses the certificate itself.
+func dead(d declaration) bool {
+	return slices.ContainsFunc(d.values, func(v value) bool {
+		return v.decoded.Problem == "" && slices.ContainsFunc(v.bundle.Findings, func(f certs.Finding) bool { return f.Kind == certs.KindUnparsable && f.Fatal })
 	})
 }
 
-// content returns the certificates of a file, and present if Go takes all of them, else why not.
-func content(data []byte) ([]*x509.Certificate, string) {
-	bundle, err := certs.ParseBundle(data)
-	if err == nil {
-		if len(bundle.Recoverable) > 0 {
-			return append(bundle.Certs, bundle.Recoverable...), ignoredByGo
+// describe says in words what a state means.
+func describe(f fileView, state string, d declaration) (ID, string) {
+	switch state {
+	case missing:
+		if d.tooFew() {
+			return FileUnderEncoded, "there is no file: cloud-init writes none when what it decodes is no base64"
 		}
-		return bundle.Certs, present
+		return FileMissing, "there is no file of the name, and no other from which Go takes the CA"
+	case overEncoded:
+		return FileOverEncoded, "it holds base64 where PEM should be, which Go passes over without a word"
+	case underEncoded:
+		return FileUnderEncoded, "it holds bytes where PEM should be, as they come of decoding PEM that was not encoded"
+	case otherCert:
+		return FileOther, "it holds " + names(append(slices.Clone(f.taken), f.lost...)) + ", and not all of what is declared: " + wantedNames(d)
 	}
-	if d := tkg.Decode(string(data), 0); d.PEM != nil && d.Layers > 0 {
-		inner, err := certs.ParseBundle(d.PEM)
-		if err != nil {
-			return inner.Recoverable, overEncoded
-		}
-		return inner.Certs, overEncoded
+	faults := f.faults()
+	if f.has(certs.KindGlued) && len(f.lost) > 0 {
+		return FileGlued, "Go takes nothing on both sides of two blocks that are glued together: " + faults
 	}
-	if len(bundle.Recoverable) > 0 {
-		return bundle.Recoverable, ignoredByGo
+	if len(f.lost) > 0 {
+		return FileDropped, "Go drops " + names(f.lost) + " in it without a word: " + faults
 	}
-	return nil, notPEM
+	return FileDropped, "Go finds no certificate in it" + because(faults)
 }
 
-// carrier returns the file from which Go takes the candidate: of several the oldest, since containerd knows it if it knows any.
-func carrier(look nodelook.Look, candidate []*x509.Certificate) (file, bool) {
-	best := -1
-	for i, f := range look.Files {
-		if !f.Go || best >= 0 && !f.Changed.Before(look.Files[best].Changed) {
-			continue
-		}
-		if bundle, err := certs.ParseBundle(f.Data); err == nil && holds(bundle.Certs, candidate) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return file{}, false
-	}
-	f := look.Files[best]
-	name, ok := f.Name()
-	if !ok {
-		name = path.Base(f.Path)
-	}
-	wanted := fingerprints(candidate)
-	return file{Name: name, Path: f.Path, State: present, Wanted: wanted, Found: wanted, NewerThanContainerd: look.NewerThanContainerd(f)}, true
-}
-
-func resultOf(n tkg.Node, look nodelook.Look, wanted []declaration, candidate []*x509.Certificate) result {
-	r := result{
-		Name: n.Name, Address: n.Address, Created: stamp(n.Created), Clock: stamp(look.Time), ClockSkewSeconds: int(look.Skew / time.Second),
-		ContainerdStarted: stamp(look.Containerd.Started), Files: []file{},
-	}
-	roots := look.Roots()
-	for _, d := range wanted {
-		r.Files = append(r.Files, judge(look, roots, d))
-	}
-	if len(candidate) == 0 {
-		return r
-	}
-	r.Candidate = !slices.ContainsFunc(candidate, func(c *x509.Certificate) bool { return !roots.Has(c) })
-	f, ok := carrier(look, candidate)
-	shown := func(other file) bool {
-		return other.Path == f.Path || other.State == present && other.NewerThanContainerd == f.NewerThanContainerd && !slices.ContainsFunc(f.Found,
-			func(fingerprint string) bool { return !slices.Contains(other.Found, fingerprint) })
-	}
-	if ok && !slices.ContainsFunc(r.Files, shown) {
-		r.Files = append(r.Files, f)
-	}
-	return r
-}
-
-// conclude makes the output and the evidence of what was found on the workers.
-func conclude(nodes []tkg.Node, looks []nodelook.Look, wanted []declaration, candidate []*x509.Certificate) (output, []plugins.Evidence) {
-	out := output{Nodes: []result{}, OK: true, CandidateOnAll: len(candidate) > 0 && len(nodes) > 0}
-	var evidence []plugins.Evidence
-	for i, look := range looks {
-		r := resultOf(nodes[i], look, wanted, candidate)
-		out.Nodes = append(out.Nodes, r)
-		out.CandidateOnAll = out.CandidateOnAll && r.Candidate
-		out.OK = out.OK && !slices.ContainsFunc(r.Files, func(f file) bool { return f.State != present })
-		evidence = append(evidence, evidenceOf(r, look, len(candidate) > 0)...)
-	}
-	return out, evidence
-}
-
-func evidenceOf(r result, look nodelook.Look, hasCandidate bool) []plugins.Evidence {
-	subject := "node " + r.Name
-	var out []plugins.Evidence
-	for _, f := range r.Files {
-		text := fmt.Sprintf("%s: %s", f.Path, f.State)
-		if f.State == otherCert {
-			text += fmt.Sprintf("\nholds %s, declared is %s", strings.Join(f.Found, ", "), strings.Join(f.Wanted, ", "))
-		}
-		e := plugins.Evidence{Subject: subject, Check: "node-trust-file", Verdict: plugins.OK, Text: text}
-		if f.State != present {
-			e.Verdict = plugins.Bad
-		}
-		if f.NewerThanContainerd {
-			e.Verdict = plugins.Bad
-			e.Text += "\nwritten after containerd was started (" + r.ContainerdStarted + "), which does not know it"
-		}
-		out = append(out, e)
-	}
-	if hasCandidate {
-		e := plugins.Evidence{Subject: subject, Check: "node-candidate", Verdict: plugins.OK, Text: "the candidate CA is among what Go reads"}
-		if !r.Candidate {
-			e.Verdict, e.Text = plugins.Bad, "the candidate CA is not among what Go reads"
-		}
-		out = append(out, e)
-	}
-	facts := []string{look.OS, look.Containerd.Version}
-	if r.ClockSkewSeconds != 0 {
-		facts = append(facts, fmt.Sprintf("its clock is ahead by %d s", r.ClockSkewSeconds))
-	}
-	facts = append(facts, look.Notes...)
-	facts = slices.DeleteFunc(facts, func(s string) bool { return s == "" })
-	if len(facts) == 0 {
-		facts = []string{"no facts beside its files"}
-	}
-	return append(out, plugins.Evidence{Subject: subject, Check: "node-facts", Verdict: plugins.Info, Text: strings.Join(facts, "\n")})
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
+func because(faults string) string {
+	if faults == "" {
 		return ""
 	}
-	return t.UTC().Format(time.RFC3339)
+	return ": " + faults
 }
 
-func summary(out output, declared int, hasCandidate bool) string {
-	bad := 0
-	for _, n := range out.Nodes {
-		if slices.ContainsFunc(n.Files, func(f file) bool { return f.State != present }) {
-			bad++
+// names lists certificates for people, the first few of them.
+func names(list []anchor) string {
+	const most = 4
+	var out []string
+	for _, a := range list[:min(len(list), most)] {
+		out = append(out, fmt.Sprintf("%s (SHA-256 %.16s)", a.name(), a.fingerprint()))
+	}
+	if len(list) > most {
+		out = append(out, fmt.Sprintf("%d more", len(list)-most))
+	}
+	return strings.Join(out, ", ")
+}
+
+func wantedNames(d declaration) string {
+	var all []anchor
+	for _, v := range d.values {
+		all = append(all, v.wanted...)
+	}
+	if len(all) == 0 {
+		return "nothing that can be read"
+	}
+	return names(all)
+}
+
+// renewed tells of certificates that are other bytes than the declared ones, and the same CA.
+func renewed(f fileView, d declaration) string {
+	wanted := d.wanted()
+	for _, a := range f.taken {
+		fits := slices.ContainsFunc(d.values, func(v value) bool { return newSet(v.wanted)[a.key()] })
+		if fits && !slices.Contains(wanted, a.fingerprint()) {
+			return "it holds another certificate of the same key and subject as declared: that is the same CA, renewed"
 		}
 	}
-	text := fmt.Sprintf("%d workers hold all %d declared CAs", len(out.Nodes), declared)
-	switch {
-	case declared == 0:
-		text = fmt.Sprintf("no CA is declared for %d workers", len(out.Nodes))
-	case bad > 0:
-		text = fmt.Sprintf("%d of %d workers do not hold all %d declared CAs as they should", bad, len(out.Nodes), declared)
+	return ""
+}
+
+// leftovers tells of what Go drops from a file that holds all that is declared nevertheless.
+func (v view) leftovers(f fileView) []finding {
+	if len(f.lost) == 0 {
+		return v.notInBundle(f, false)
 	}
-	if !hasCandidate {
-		return text
+	id := FileDropped
+	if f.has(certs.KindGlued) {
+		id = FileGlued
 	}
-	has := 0
-	for _, n := range out.Nodes {
-		if n.Candidate {
-			has++
-		}
+	text := "all that is declared is taken from it, and beside that Go drops " + names(f.lost) + " without a word: " + f.faults()
+	return append(v.notInBundle(f, false), finding{id, f.Path, text, None, false})
+}
+
+// unbundled is for a file that is right and that Go does not read.
+func (v view) unbundled(f fileView, d declaration) []finding {
+	if found := v.notInBundle(f, true); len(found) > 0 {
+		return found
 	}
-	return fmt.Sprintf("%s; %d of %d have the candidate CA", text, has, len(out.Nodes))
+	text := "it is right, and Go does not read it: no file that Go reads holds " + wantedNames(d)
+	return []finding{{BundleStale, f.Path, text, RollNode, true}}
+}
+
+// notInBundle tells of a file that this family's bundle should hold and does not.
+func (v view) notInBundle(f fileView, bad bool) []finding {
+	path := v.BundlePath()
+	i := slices.IndexFunc(v.files, func(other fileView) bool { return other.Path == path })
+	if path == "" || f.Path == path || len(f.taken) == 0 || i >= 0 && newSet(v.files[i].taken).holds(f.taken) {
+		return nil
+	}
+	if bad {
+		return []finding{{BundleStale, f.Path, "it is right, and not in " + path + ", which is what Go reads on this system", RollNode, true}}
+	}
+	return []finding{{BundleStale, f.Path, "Go reads it; it is not in " + path + ", by which openssl and curl may go", None, false}}
+}
+
+// link tells where a path leads that is a link.
+func (v view) link(path string) (finding, bool) {
+	to, ok := v.Links[path]
+	if !ok {
+		return finding{}, false
+	}
+	text := "it is a link to " + to
+	if v.Family == nodelook.Ubuntu {
+		text += ", as update-ca-certificates makes it"
+	}
+	if !strings.Contains(to, "/") {
+		text += " in its own folder, which Go passes over since it reads that file anyway"
+	}
+	return finding{FileSymlink, path, text, None, false}, true
 }

@@ -46,7 +46,7 @@ func (step) Describe() plugins.Description {
 	}
 }
 
-// Plan looks at all workers. A worker that cannot be looked at is an error.
+// Plan looks at all workers. One that cannot be looked at is told with its error beside the others; it is an error when none can.
 func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
 	var none plugins.PlanResponse
 	in, ref, candidate, err := parse(req.Input)
@@ -60,24 +60,25 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	wanted, warnings, err := declared(ctx, c, ref)
-	if err != nil {
+	q := question{candidate: anchors(candidate)}
+	var warnings []string
+	if q.wanted, warnings, err = declared(ctx, c, ref); err != nil {
 		return none, err
 	}
 	workers, err := nodelook.FindWorkers(ctx, c, *req.Connections.Nodes, ref)
 	if err != nil {
 		return none, err
 	}
-	looks, err := s.look(ctx, workers)
+	answers, err := s.ask(ctx, workers)
 	if err != nil {
 		return none, err
 	}
-	out, evidence := conclude(workers.Nodes, looks, wanted, candidate)
+	out, evidence := q.conclude(workers.Nodes, answers)
 	raw, err := sdk.Output(out)
 	if err != nil {
 		return none, err
 	}
-	return plugins.PlanResponse{Outputs: raw, Evidence: evidence, Warnings: warnings, Summary: summary(out, len(wanted), in.CA != "")}, nil
+	return plugins.PlanResponse{Outputs: raw, Evidence: evidence, Warnings: warnings, Summary: summary(out, len(q.wanted), in.CA != "")}, nil
 }
 
 // Apply is never called: the step only reads.
@@ -98,14 +99,25 @@ func parse(raw json.RawMessage) (input, tkg.Ref, []*x509.Certificate, error) {
 	return in, ref, candidate, err
 }
 
-func (s step) look(ctx context.Context, workers nodelook.Workers) ([]nodelook.Look, error) {
-	out := make([]nodelook.Look, len(workers.Nodes))
-	err := workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
-		look, err := nodelook.Take(ctx, conn, nodelook.LookRequest{Now: s.env.Now})
-		out[i] = look
+// ask looks at all workers. It is an error when none of them could be asked, or ctx has ended.
+func (s step) ask(ctx context.Context, workers nodelook.Workers) ([]answer, error) {
+	out := make([]answer, len(workers.Nodes))
+	errs := workers.Ask(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
+		var err error
+		out[i].look, err = nodelook.Take(ctx, conn, nodelook.LookRequest{Now: s.env.Now})
 		return err
 	})
-	return out, err
+	silent := 0
+	for i, err := range errs {
+		out[i].err = err
+		if err != nil {
+			silent++
+		}
+	}
+	if ctx.Err() != nil || silent == len(out) {
+		return nil, workers.Join(errs)
+	}
+	return out, nil
 }
 
 // declared reads what nodes of the cluster should hold: the cluster's own trust and that of TkgServiceConfiguration, which not
@@ -119,28 +131,32 @@ func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, 
 	if err != nil {
 		return nil, nil, err
 	}
-	service, err := serviceTrust(ctx, c)
+	ofCluster := source{name: "the cluster's own trust", entries: own, changed: tkg.ClusterTrustChanged(owner.Object)}
+	ofService, err := serviceTrust(ctx, c)
 	if apierrors.IsForbidden(err) {
 		warning := fmt.Sprintf("TkgServiceConfiguration may not be read with this login: only the cluster's own trust was compared (%v)", err)
-		return declarations(own, nil), []string{warning}, nil
+		return declarations(ofCluster), []string{warning}, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return declarations(own, service), nil, nil
+	return declarations(ofCluster, ofService), nil, nil
 }
 
-func serviceTrust(ctx context.Context, c *kube.Client) ([]tkg.TrustEntry, error) {
+func serviceTrust(ctx context.Context, c *kube.Client) (source, error) {
+	out := source{name: "TkgServiceConfiguration"}
 	r, err := c.Resource(ctx, tkg.RunGroup, "TkgServiceConfiguration")
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	obj, err := c.Get(ctx, r, "", tkg.ServiceConfigurationName)
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return out, nil
 	}
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return tkg.ServiceTrust(obj)
+	out.changed = tkg.ServiceTrustChanged(obj)
+	out.entries, err = tkg.ServiceTrust(obj)
+	return out, err
 }

@@ -41,6 +41,13 @@ func NewRoot(t testing.TB, name string) *Authority {
 	return &Authority{Cert: sign(t, template, template, key, key), key: key}
 }
 
+// Renewed returns the root with another certificate for the same key.
+func (a *Authority) Renewed(t testing.TB) *Authority {
+	t.Helper()
+	template := authority(a.Cert.Subject.CommonName)
+	return &Authority{Cert: sign(t, template, template, a.key, a.key), key: a.key}
+}
+
 // Intermediate returns an authority that a signed.
 func (a *Authority) Intermediate(t testing.TB, name string) *Authority {
 	t.Helper()
