@@ -22,7 +22,7 @@ type Containerd struct {
 }
 
 var (
-	releaseForm = regexp.MustCompile(`(?:^|\s)v?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:[-+~.]\S*)?(?:\s|$)`)
+	releaseForm = regexp.MustCompile(`(?:^|\s)v?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:[-+~]\S*)?(?:\s|$)`)
 	goForm      = regexp.MustCompile(`\bgo(1\.\d{1,3})(?:\.\d{1,3})?\b`)
 )
 

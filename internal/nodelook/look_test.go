@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -315,5 +317,65 @@ func TestEachNamesWhoCannotBeAsked(t *testing.T) {
 		if i != 0 {
 			t.Errorf("asked worker %d", i)
 		}
+	}
+}
+
+func TestAskLetsTheOthersSpeak(t *testing.T) {
+	t.Parallel()
+	server := nodetest.Start(t, nodetest.Options{})
+	workers := Workers{Conf: server.Conf(t), Credentials: node.Credentials{PrivateKey: server.PrivateKey}}
+	// One that can be reached among forty that cannot.
+	for i := range 41 {
+		n := tkg.Node{Name: fmt.Sprintf("n%02d", i), MachineUID: "uid-1"}
+		if i == 0 {
+			n.Address = server.Address
+		}
+		workers.Nodes = append(workers.Nodes, n)
+	}
+	spoke := make(chan struct{})
+	errs := workers.Ask(t.Context(), func(_ context.Context, i int, _ *node.Conn) error {
+		if i != 0 {
+			t.Errorf("asked worker %d", i)
+		}
+		close(spoke)
+		return nil
+	})
+	select {
+	case <-spoke:
+	default:
+		t.Fatal("the one that can be reached was not asked")
+	}
+	if errs[0] != nil || len(errs) != 41 {
+		t.Errorf("want 41 answers and none wrong of the first, got %d, %v", len(errs), errs[0])
+	}
+	for i, err := range errs[1:] {
+		if err == nil || !strings.Contains(err.Error(), workers.Nodes[i+1].Name) {
+			t.Errorf("want an error that names %s, got %v", workers.Nodes[i+1].Name, err)
+		}
+	}
+}
+
+func TestAskGivesUp(t *testing.T) {
+	t.Parallel()
+	workers := Workers{Conf: nodetest.Start(t, nodetest.Options{}).Conf(t)}
+	for i := range 100 {
+		workers.Nodes = append(workers.Nodes, tkg.Node{Name: fmt.Sprintf("n%02d", i)})
+	}
+	errs := workers.Ask(t.Context(), func(context.Context, int, *node.Conn) error { return nil })
+	tried := 0
+	for _, err := range errs {
+		if err == nil {
+			t.Fatal("nobody can be asked")
+		}
+		if !errors.Is(err, errNotTried) {
+			tried++
+		}
+	}
+	if tried < scouts || tried > 2*scouts {
+		t.Errorf("want about %d to be tried, got %d", scouts, tried)
+	}
+	err := workers.Join(errs)
+	if err == nil || !strings.HasPrefix(err.Error(), "100 of 100 workers could not be asked: ") || strings.Contains(err.Error(), "not tried") || plugins.HintOf(err) == "" {
+		t.Errorf("want one error with the hint of the first, got %v", err)
 	}
 }

@@ -84,7 +84,7 @@ func (a *answer) line(line, root string) error {
 		a.look.Root = rest == "0"
 		return nil
 	case "over":
-		return fmt.Errorf("the node has more than 4000 files to look at (%s)", printable(rest))
+		return fmt.Errorf("the node has more than 2000 files to look at (%s)", printable(rest))
 	}
 	sub, text, ok := strings.Cut(rest, ":")
 	if !ok {

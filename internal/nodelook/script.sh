@@ -1,5 +1,6 @@
 # Looks at a node and writes nothing on it. POSIX sh; the tools may be busybox's. Each line of the output is a kind and its
 # fields; a field that is text is : and base64. Nothing here reads standard input.
+# shellcheck shell=sh disable=SC2154 # root, hostport, sni and openssl are set before
 LC_ALL=C TZ=UTC0
 export LC_ALL TZ
 PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -46,7 +47,7 @@ group() {
   kind=$1 most=$2 room=$2
   shift 2
   [ $# -gt 0 ] || return 0
-  if [ $# -gt 4000 ]; then echo "over $kind"; return 0; fi
+  if [ $# -gt 2000 ]; then echo "over $kind"; return 0; fi
   # The arguments go round once, beside their sizes.
   for size in $(stat -L -c %s -- "$@" 2>/dev/null); do
     f=$1
@@ -94,6 +95,7 @@ while IFS= read -r d; do
   name "dir $(stat -L -c %Y -- "$d")" "$d"
   for f in "$d"/* "$d"/.[!.]*; do
     if [ ! -f "$f" ] || [ "$f" = "$bundle" ] || linked "$f"; then continue; fi
+    if [ $# -gt 2000 ]; then break; fi
     if [ -r "$f" ]; then set -- "$@" "$f"; else name unreadable "$f"; fi
   done
 done <<END

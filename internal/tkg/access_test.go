@@ -46,6 +46,16 @@ func TestNodeOf(t *testing.T) {
 			machine: `metadata: {name: cp, uid: u2, labels: {cluster.x-k8s.io/control-plane: ""}}`,
 			want:    Node{Name: "cp", MachineUID: "u2", ControlPlane: true},
 		},
+		"Pool": {
+			reason:  "the name in the topology, before that of the MachineDeployment",
+			machine: `metadata: {name: a, uid: u1, labels: {topology.cluster.x-k8s.io/deployment-name: np1, cluster.x-k8s.io/deployment-name: dev1-np1-x7k2p}}`,
+			want:    Node{Name: "a", MachineUID: "u1", Pool: "np1"},
+		},
+		"PoolOfDeployment": {
+			reason:  "a cluster without topology",
+			machine: `metadata: {name: a, uid: u1, labels: {cluster.x-k8s.io/deployment-name: dev1-workers}}`,
+			want:    Node{Name: "a", MachineUID: "u1", Pool: "dev1-workers"},
+		},
 		"Hostile": {
 			reason:  "an address ends up in a command that a person is told to type",
 			machine: meta + "status: {addresses: [{type: InternalIP, address: \"1.1.1.1; reboot\"}, {type: InternalIP, address: \"fe80::1%eth0\"}, {type: InternalIP}]}",
