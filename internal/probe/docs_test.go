@@ -14,7 +14,7 @@ import (
 // TestEachVerdictIsDocumented holds docs/checks.md and the code equal.
 func TestEachVerdictIsDocumented(t *testing.T) {
 	t.Parallel()
-	doc := string(read(t, "../../docs/checks.md"))
+	doc, _, _ := strings.Cut(string(read(t, "../../docs/checks.md")), "\n# Node checks\n") // what follows is not of the probe
 	sections := regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatchIndex(doc, -1)
 	var got, want []string
 	text := map[string]string{}

@@ -48,7 +48,7 @@ const (
 type Check struct {
 	ID       ID
 	Remedies []Remedy
-	// Recreate is whether recreating the cluster can mend it. It is never the gentlest way.
+	// Recreate is whether recreating the cluster would mend it. It is never needed for that.
 	Recreate bool
 }
 
@@ -64,10 +64,10 @@ func Checks() []Check {
 		{FileGlued, []Remedy{FixEncoding, RollNode, None}, false},
 		{FilePrivateKey, []Remedy{RotateKey}, false},
 		{FileSymlink, []Remedy{None}, false},
-		{FileTooLarge, []Remedy{RollNode}, false},
+		{FileTooLarge, []Remedy{RollNode}, true},
 		{FileUnreadable, []Remedy{None}, false},
 		{BundleStale, []Remedy{RollNode, None}, true},
-		{RuntimeOlder, []Remedy{RestartRuntime, None}, false},
+		{RuntimeOlder, []Remedy{RestartRuntime, None}, true},
 		{RuntimeRemoved, []Remedy{RollNode, None}, true},
 		{DuplicateNames, []Remedy{Rename, None}, false},
 		{HostsOverride, []Remedy{FixMirror, None}, false},

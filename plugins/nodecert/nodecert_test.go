@@ -79,6 +79,17 @@ func python(text []byte) []byte {
 	return out
 }
 
+// known checks that a finding is one of Checks, with one of its remedies.
+func known(t *testing.T, f finding) {
+	t.Helper()
+	if !slices.ContainsFunc(Checks(), func(c Check) bool { return c.ID == f.ID && slices.Contains(c.Remedies, f.Remedy) }) {
+		t.Errorf("Checks lists no %s with the remedy %s", f.ID, f.Remedy)
+	}
+	if f.Subject == "" || f.Text == "" || !f.Bad && f.Remedy != None {
+		t.Errorf("an incomplete finding: %+v", f)
+	}
+}
+
 func keyPEM(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -166,6 +177,7 @@ func TestJudge(t *testing.T) {
 			}
 			var ids []ID
 			for _, f := range findings {
+				known(t, f)
 				ids = append(ids, f.ID)
 				if f.Remedy != c.remedy || f.Bad != c.bad {
 					t.Errorf("%s: want the remedy %s, bad %v, got %+v", c.reason, c.remedy, c.bad, f)

@@ -72,6 +72,7 @@ func TestRuntimeFindings(t *testing.T) {
 			var got []brief
 			text := ""
 			for _, f := range found {
+				known(t, f)
 				got = append(got, brief{f.ID, f.Subject, f.Remedy, f.Bad})
 				text += f.Text
 			}
