@@ -35,6 +35,9 @@ func (a *answer) interpret() {
 		a.look.Notes = append(a.look.Notes, "the login may not read "+strings.Join(a.look.Unreadable[:min(3, len(a.look.Unreadable))], ", ")+
 			": containerd may trust more than was seen")
 	}
+	if n := len(a.look.Large); n > 0 {
+		a.look.Notes = append(a.look.Notes, fmt.Sprintf("%s is too large and was not read (%d in all): containerd may trust more than was seen", a.look.Large[0].Path, n))
+	}
 	if text, ok := a.parts["openssl"]; ok {
 		a.look.OpenSSL = readOpenSSL(string(text))
 	}

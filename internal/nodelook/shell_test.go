@@ -212,6 +212,9 @@ func TestHostile(t *testing.T) {
 	if diff := cmp.Diff([]LargeFile{{Path: "/etc/ssl/certs/tkg-huge.pem", Go: true}}, look.Large); diff != "" {
 		t.Errorf("large files: -want, +got:\n%s", diff)
 	}
+	if notes := strings.Join(look.Notes, "\n"); !strings.Contains(notes, "/etc/ssl/certs/tkg-huge.pem is too large") {
+		t.Errorf("want a note on what was not read, got %q", notes)
+	}
 	if diff := cmp.Diff(map[string]string{"/etc/ssl/certs/tkg-gone.pem": `"/nowhere\n/at all"`}, look.Links); diff != "" {
 		t.Errorf("links: -want, +got:\n%s", diff)
 	}

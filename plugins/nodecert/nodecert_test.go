@@ -145,6 +145,7 @@ func TestJudge(t *testing.T) {
 		"GluedExtra":   {reason: "all that is declared is taken, and something beside it is lost", stored: []string{once}, look: nodelook.Look{Files: []nodelook.File{goFile(photon, append(bytes.Clone(text), []byte("\xef\xbb\xbf "+string(stranger.PEM()))...))}}, path: photon, state: present, found: []string{right, wrong}, findings: []ID{FileDropped}, remedy: None},
 		"PrivateKey":   {reason: "I14: a key in place of a certificate", stored: []string{tkg.Encode(keyPEM(t), 1)}, look: nodelook.Look{Files: []nodelook.File{goFile(photon, keyPEM(t))}}, path: photon, state: notPEM, findings: []ID{FileDropped}, remedy: FixEncoding, bad: true},
 		"AnchorOnly":   {reason: "Go does not look among the anchors", stored: []string{once}, look: nodelook.Look{Family: nodelook.RHEL, Files: []nodelook.File{other(anchored, text), goFile(bundled, stranger.PEM())}}, path: anchored, state: ignoredByGo, found: []string{right}, findings: []ID{BundleStale}, remedy: RollNode, bad: true},
+		"AnchorOther":  {reason: "nor does it on a system that nobody knows", stored: []string{once}, look: nodelook.Look{Family: nodelook.OtherFamily, Files: []nodelook.File{other(anchored, text)}}, path: anchored, state: ignoredByGo, found: []string{right}, findings: []ID{BundleStale}, remedy: RollNode, bad: true},
 		"AnchorBundle": {reason: "update-ca-trust put it into the bundle, and nothing lies in /etc/ssl/certs", stored: []string{once}, look: nodelook.Look{Family: nodelook.RHEL, Files: []nodelook.File{goFile(bundled, text), other(anchored, text)}}, path: anchored, state: present, found: []string{right}},
 		"LocalOnly":    {reason: "nobody ran update-ca-certificates", stored: []string{once}, look: nodelook.Look{Family: nodelook.Ubuntu, Files: []nodelook.File{goFile(joined, stranger.PEM()), other(local, text)}}, path: local, state: ignoredByGo, found: []string{right}, findings: []ID{BundleStale}, remedy: RollNode, bad: true},
 		"Ubuntu": {reason: "the link in /etc/ssl/certs is what Go reads", stored: []string{once}, look: nodelook.Look{Family: nodelook.Ubuntu, Files: []nodelook.File{goFile(joined, text), goFile(photon, text), other(local, text)},
@@ -220,6 +221,15 @@ func TestStale(t *testing.T) {
 				t.Errorf("%s: want %s with %s, got %+v", c.reason, c.want, c.remedy, got)
 			}
 		})
+	}
+}
+
+func TestNamesThatAreNoFileNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"../../etc/shadow", "a\nb", "", "a b", strings.Repeat("x", 300)} {
+		if got := declarations(source{entries: []tkg.TrustEntry{{Name: name, Data: "x"}}}); got != nil {
+			t.Errorf("%q could not be a file's name, got %+v", name, got)
+		}
 	}
 }
 
