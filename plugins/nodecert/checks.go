@@ -55,13 +55,13 @@ type Check struct {
 // Checks returns all kinds of finding in the order of docs/checks.md.
 func Checks() []Check {
 	return []Check{
-		{FileMissing, []Remedy{RollNode, FixEncoding}, true},
+		{FileMissing, []Remedy{RollNode, FixEncoding, ReplaceCA}, true},
 		{FileStale, []Remedy{RollNode}, true},
-		{FileOverEncoded, []Remedy{FixEncoding, RollNode}, false},
-		{FileUnderEncoded, []Remedy{FixEncoding, RollNode}, false},
-		{FileOther, []Remedy{RollNode, FixEncoding}, true},
-		{FileDropped, []Remedy{FixEncoding, ReplaceCA, RollNode, None}, false},
-		{FileGlued, []Remedy{FixEncoding, RollNode, None}, false},
+		{FileOverEncoded, []Remedy{FixEncoding, RollNode, ReplaceCA}, false},
+		{FileUnderEncoded, []Remedy{FixEncoding, RollNode, ReplaceCA}, false},
+		{FileOther, []Remedy{RollNode, FixEncoding, ReplaceCA}, true},
+		{FileDropped, []Remedy{FixEncoding, RollNode, ReplaceCA, None}, false},
+		{FileGlued, []Remedy{FixEncoding, RollNode, ReplaceCA, None}, false},
 		{FilePrivateKey, []Remedy{RotateKey}, false},
 		{FileSymlink, []Remedy{None}, false},
 		{FileTooLarge, []Remedy{RollNode}, true},

@@ -23,6 +23,8 @@ type source struct {
 type declaration struct {
 	name   string
 	values []value
+	// shadowed reports that it stands in TkgServiceConfiguration alone while the cluster has a list of its own.
+	shadowed bool
 }
 
 // value is one declared value.
@@ -41,10 +43,10 @@ func (v value) clean() bool {
 	return v.decoded.Problem == "" && len(v.wanted) > 0 && !slices.ContainsFunc(v.bundle.Findings, func(f certs.Finding) bool { return f.Fatal })
 }
 
-// declarations joins the lists by name, in their order.
+// declarations joins the lists by name, the cluster's own first.
 func declarations(sources ...source) []declaration {
 	var out []declaration
-	for _, s := range sources {
+	for n, s := range sources {
 		for _, e := range s.entries {
 			if !tkg.ValidTrustName(e.Name) {
 				continue // check-encoding reports it; it could not be a file's name
@@ -52,7 +54,7 @@ func declarations(sources ...source) []declaration {
 			i := slices.IndexFunc(out, func(d declaration) bool { return d.name == e.Name })
 			if i < 0 {
 				i = len(out)
-				out = append(out, declaration{name: e.Name})
+				out = append(out, declaration{name: e.Name, shadowed: n > 0 && len(sources[0].entries) > 0})
 			}
 			out[i].values = append(out[i].values, readValue(s, e.Data))
 		}

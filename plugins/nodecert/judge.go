@@ -156,7 +156,11 @@ func describe(f fileView, state string, d declaration) (ID, string) {
 		if d.tooFew() {
 			return FileUnderEncoded, "there is no file: cloud-init writes none when what it decodes is no base64"
 		}
-		return FileMissing, "there is no file of the name, and no other from which Go takes the CA"
+		text := "there is no file of the name, and no other from which Go takes the CA"
+		if d.shadowed {
+			text += "; the cluster has a list of its own, and whether that replaces TkgServiceConfiguration's is documented nowhere"
+		}
+		return FileMissing, text
 	case overEncoded:
 		return FileOverEncoded, "it holds base64 where PEM should be, which Go passes over without a word"
 	case underEncoded:

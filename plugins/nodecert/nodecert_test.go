@@ -224,6 +224,39 @@ func TestStale(t *testing.T) {
 	}
 }
 
+func TestListsThatMayReplaceEachOther(t *testing.T) {
+	t.Parallel()
+	value := tkg.Encode(registrytest.NewRoot(t, "Corp Root CA").PEM(), 1)
+	list := func(names ...string) source {
+		out := source{name: "a list"}
+		for _, name := range names {
+			out.entries = append(out.entries, tkg.TrustEntry{Name: name, Data: value})
+		}
+		return out
+	}
+	cases := map[string]struct {
+		reason       string
+		own, service source
+		want         bool
+	}{
+		"ServiceAlone": {reason: "the cluster says nothing", own: list(), service: list("corp")},
+		"ClusterAlone": {reason: "its own list counts", own: list("corp"), service: list()},
+		"Both":         {reason: "it stands in both", own: list("corp"), service: list("corp")},
+		"Shadowed":     {reason: "the cluster has a list in which it does not stand", own: list("other"), service: list("corp"), want: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, d := range declarations(c.own, c.service) {
+				_, found := newView(nodelook.Look{}).judge(d, before)
+				if says := strings.Contains(found[0].Text, "documented nowhere"); d.name == "corp" && says != c.want {
+					t.Errorf("%s: want it said %v, got %q", c.reason, c.want, found[0].Text)
+				}
+			}
+		})
+	}
+}
+
 func TestNamesThatAreNoFileNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"../../etc/shadow", "a\nb", "", "a b", strings.Repeat("x", 300)} {
