@@ -1,7 +1,7 @@
-// Package handshake records what a registry presents in a TLS handshake, over a connection that a node has dialled.
+// Package handshake records what a registry presents in a TLS handshake, over a connection that somebody has dialled.
 //
-// It only records. Whether the chain is good is the judgement of package certs, with the roots of that node. The steps that
-// look from a node use it through package nodelook.
+// It only records. Whether the chain is good is the judgement of package certs, with the roots of that machine. Package probe
+// puts both together.
 package handshake
 
 import (
@@ -19,17 +19,12 @@ import (
 )
 
 const (
-	// timeout bounds the dial and the handshake together.
-	timeout = 15 * time.Second
 	// refusalTime bounds the wait for the alert of a server that wanted a client certificate.
 	refusalTime = 2 * time.Second
 	// maxChain bounds the certificates that are kept. crypto/tls bounds their bytes to 256 KiB, so that it is never reached by
 	// certificates that are of any use: a chain that is cut would be judged wrongly.
 	maxChain = 1024
 )
-
-// Dial opens a TCP connection to host:port.
-type Dial func(ctx context.Context, hostport string) (net.Conn, error)
 
 // Result is what a server presented.
 type Result struct {
@@ -43,36 +38,24 @@ type Result struct {
 	State tls.ConnectionState
 }
 
-// From makes a TLS handshake with host:port over a connection of dial and closes it. The server is asked as containerd asks it:
-// by SNI, for h2 or http/1.1. An error is that of the dial or of the handshake, whole, for certs.ClassifyDial; the
-// Result then holds the chain if it had come already. From blocks on the network, 17 seconds at most.
-func From(ctx context.Context, dial Dial, hostport string) (Result, error) {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return Result{}, fmt.Errorf("handshake with %s: %w", hostport, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := dial(ctx, hostport)
-	if err != nil {
-		return Result{}, err
-	}
-	defer func() { _ = conn.Close() }()
-
-	out, err := Over(ctx, conn, host)
-	if err != nil {
-		return out, fmt.Errorf("handshake with %s: %w", hostport, err)
-	}
-	return out, nil
+// Offer is what a client of another release of Go offers. The zero value is what today's offers.
+type Offer struct {
+	// CipherSuites are those up to TLS 1.2; today's if nil.
+	CipherSuites []uint16
+	// Curves are the key exchanges; today's if nil.
+	Curves []tls.CurveID
 }
 
-// Over makes a TLS handshake over conn, which stays the caller's to close, and asks for serverName by SNI as containerd does. An
-// error is the handshake's own; the Result then holds the chain if it had come already. It blocks until ctx ends.
-func Over(ctx context.Context, conn net.Conn, serverName string) (Result, error) {
+// Over makes a TLS handshake over conn, which stays the caller's to close, and asks for serverName by SNI, for h2 or http/1.1, as
+// containerd does. An error is the handshake's own, whole, for certs.ClassifyDial; the Result then holds the chain if it had come
+// already. It blocks until ctx ends.
+func Over(ctx context.Context, conn net.Conn, serverName string, offer Offer) (Result, error) {
 	var out Result
 	client := tls.Client(conn, &tls.Config{
-		ServerName: serverName,
-		NextProtos: []string{"h2", "http/1.1"},
+		ServerName:       serverName,
+		NextProtos:       []string{"h2", "http/1.1"},
+		CipherSuites:     offer.CipherSuites,
+		CurvePreferences: offer.Curves,
 		// Not to trust, but to record also what is not trusted: certs.Judge gives the verdict, with the roots of the node and
 		// not of this machine. Nothing but the handshake ever goes over this connection.
 		InsecureSkipVerify: true,

@@ -16,14 +16,17 @@ import (
 	"github.com/tkgfix/tkgfix/internal/handshake/registrytest"
 )
 
-// to dials an address, whatever is asked for.
-func to(address string) handshake.Dial {
-	return func(ctx context.Context, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
+// over dials an address and shakes hands.
+func over(ctx context.Context, address string) (handshake.Result, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return handshake.Result{}, err
 	}
+	defer func() { _ = conn.Close() }()
+	return handshake.Over(ctx, conn, registrytest.Host, handshake.Offer{})
 }
 
-func TestFrom(t *testing.T) {
+func TestOver(t *testing.T) {
 	t.Parallel()
 	root := registrytest.NewRoot(t, "Corp Root CA")
 	inter := root.Intermediate(t, "Corp Issuing CA")
@@ -35,7 +38,7 @@ func TestFrom(t *testing.T) {
 			return nil, nil
 		}
 	}, inter.Cert)
-	got, err := handshake.From(t.Context(), to(address), registrytest.Host+":443")
+	got, err := over(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +53,7 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-func TestFromClientCertificate(t *testing.T) {
+func TestOverClientCertificate(t *testing.T) {
 	t.Parallel()
 	leaf := registrytest.NewRoot(t, "Corp Root CA").Leaf(t, nil)
 	cases := map[string]struct {
@@ -67,7 +70,7 @@ func TestFromClientCertificate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			address := registrytest.Serve(t, leaf, func(config *tls.Config) { config.ClientAuth, config.MaxVersion = c.auth, c.max })
-			got, err := handshake.From(t.Context(), to(address), registrytest.Host+":443")
+			got, err := over(t.Context(), address)
 			if class := certs.ClassifyDial(err); class != c.class {
 				t.Errorf("%s: want %s, got %s (%v)", c.reason, c.class, class, err)
 			}
@@ -78,7 +81,7 @@ func TestFromClientCertificate(t *testing.T) {
 	}
 }
 
-func TestFromNoHandshake(t *testing.T) {
+func TestOverNoHandshake(t *testing.T) {
 	t.Parallel()
 	leaf := registrytest.NewRoot(t, "Corp Root CA").Leaf(t, nil)
 	says := func(text string) string {
@@ -108,7 +111,7 @@ func TestFromNoHandshake(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := handshake.From(t.Context(), to(c.address), registrytest.Host+":443")
+			_, err := over(t.Context(), c.address)
 			if got := certs.ClassifyDial(err); got != c.want {
 				t.Errorf("%s: want %s, got %s (%v)", c.reason, c.want, got, err)
 			}
@@ -116,7 +119,7 @@ func TestFromNoHandshake(t *testing.T) {
 	}
 }
 
-func TestFromCancel(t *testing.T) {
+func TestOverCancel(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	address := registrytest.Listen(t, func(conn net.Conn) {
@@ -124,12 +127,12 @@ func TestFromCancel(t *testing.T) {
 		cancel()
 		_, _ = io.Copy(io.Discard, conn)
 	})
-	if _, err := handshake.From(ctx, to(address), registrytest.Host+":443"); !errors.Is(err, context.Canceled) {
+	if _, err := over(ctx, address); !errors.Is(err, context.Canceled) {
 		t.Errorf("want the context's error, got %v", err)
 	}
 }
 
-func TestFromSendsNoHTTP(t *testing.T) {
+func TestOverSendsNoHTTP(t *testing.T) {
 	t.Parallel()
 	leaf := registrytest.NewRoot(t, "Corp Root CA").Leaf(t, nil)
 	got := make(chan int, 1)
@@ -142,7 +145,7 @@ func TestFromSendsNoHTTP(t *testing.T) {
 		data, _ := io.ReadAll(server)
 		got <- len(data)
 	})
-	if _, err := handshake.From(t.Context(), to(address), registrytest.Host+":443"); err != nil {
+	if _, err := over(t.Context(), address); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-got; n != 0 {
@@ -201,7 +204,7 @@ func TestLongChainIsNotCut(t *testing.T) {
 	for range 80 {
 		many = append(many, root.Cert)
 	}
-	got, err := handshake.From(t.Context(), to(registrytest.Serve(t, root.Leaf(t, nil), nil, many...)), registrytest.Host+":443")
+	got, err := over(t.Context(), registrytest.Serve(t, root.Leaf(t, nil), nil, many...))
 	if err != nil || len(got.Chain) != 81 { // a chain that is cut would be judged wrongly
 		t.Errorf("want 81 certificates, got %d, %v", len(got.Chain), err)
 	}

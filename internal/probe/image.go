@@ -66,11 +66,19 @@ func parseImage(host, port, text string) (*image, error) {
 // puller asks for an image as containerd does, hop by hop.
 type puller struct {
 	*prober
-	out    *Report
+	hops   []Hop
 	client *http.Client
 	image  *image
 	token  string
 	seen   map[string]bool
+}
+
+// pulled is what became of a pull.
+type pulled struct {
+	hops []Hop
+	// end is why it came to an end, and where; nil if the image is there and each host of the pull is accepted.
+	end   *Conclusion
+	where string
 }
 
 // ended is the end of a pull, with its verdict.
@@ -84,11 +92,36 @@ type ended struct {
 
 func (e *ended) Error() string { return e.note }
 
-// pull asks for the image and puts what it finds into the report.
-func (p *prober) pull(ctx context.Context, img *image, out *Report) {
-	home := hostPort(p.req.Host, p.req.Port)
-	l := &puller{prober: p, out: out, image: img, seen: map[string]bool{home: true}}
-	transport := &http.Transport{
+// pull asks the host for the image.
+func (p *prober) pull(ctx context.Context, img *image) *pulled {
+	at := hostPort(p.host, p.port)
+	l := &puller{prober: p, image: img, seen: map[string]bool{at: true}, hops: []Hop{}}
+	transport := p.transport()
+	defer transport.CloseIdleConnections()
+	l.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	err := l.fetch(ctx)
+	out := &pulled{hops: l.hops, where: at}
+	if err == nil {
+		return out
+	}
+	var end *ended
+	if !errors.As(err, &end) {
+		end = &ended{verdict: VerdictOf("registry-error"), note: "the registry does not answer: " + withoutQuery(err), goError: withoutQuery(err)}
+	}
+	if n := len(out.hops); n > 0 {
+		out.where = out.hops[n-1].Host
+	}
+	out.end = &Conclusion{Verdict: end.verdict, Note: end.note, GoError: end.goError, Accepted: true}
+	if end.judged != nil {
+		out.end = end.judged
+		out.end.Note = sentence("not the registry but "+out.where+", to which it refers, is not accepted", out.end.Note)
+	}
+	return out
+}
+
+// transport opens the pull's connections by the route, each verified.
+func (p *prober) transport() *http.Transport {
+	return &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(address)
 			if err != nil {
@@ -102,36 +135,27 @@ func (p *prober) pull(ctx context.Context, img *image, out *Report) {
 				return nil, err
 			}
 			name := host
-			if address == home {
-				name = p.req.ServerName
+			if host == p.host && port == p.port {
+				name = p.serverName
 			}
 			return p.route.dialTLS(ctx, host, port, name)
 		},
 		MaxResponseHeaderBytes: maxHeader, ResponseHeaderTimeout: stageTime, DisableCompression: true,
 	}
-	defer transport.CloseIdleConnections()
-	l.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	out.Hops = []Hop{}
-	err := l.fetch(ctx)
-	where := home
-	var end *ended
-	switch {
-	case err == nil:
+}
+
+// finish puts the end of a pull over the report on the connection.
+func (a asked) finish(out *Report) {
+	out.Hops = a.pull.hops
+	c := a.pull.end
+	if c == nil {
 		out.Message = strings.Replace(out.Message, ": ", ": the image is there and each host of the pull is accepted; ", 1)
 		return
-	case !errors.As(err, &end):
-		end = &ended{verdict: VerdictOf("registry-error"), note: "the registry does not answer: " + withoutQuery(err), goError: withoutQuery(err)}
 	}
-	if n := len(out.Hops); n > 0 {
-		where = out.Hops[n-1].Host
-	}
-	c := Conclusion{Verdict: end.verdict, Note: end.note, GoError: end.goError, Accepted: end.judged == nil}
-	if end.judged != nil {
-		c = *end.judged
-		c.Note = sentence("not the registry but "+where+", to which it refers, is not accepted", c.Note)
+	if !c.Accepted {
 		out.Missing = c.Missing
 	}
-	out.Verdict, out.GoError, out.Message = c.Verdict, c.GoError, c.message(where)
+	out.Verdict, out.GoError, out.Message = c.Verdict, c.GoError, c.message(a.pull.where)
 	out.Also = append([]Further{}, c.Also...)
 	if out.WithCandidate != nil && c.With != nil {
 		out.WithCandidate = c.With
@@ -140,8 +164,11 @@ func (p *prober) pull(ctx context.Context, img *image, out *Report) {
 
 // fetch asks for the manifest, and for one blob.
 func (l *puller) fetch(ctx context.Context) error {
-	base := "https://" + hostPort(l.req.Host, l.req.Port) + "/v2/" + l.image.repository
-	manifest := base + "/manifests/" + l.image.version
+	base := l.mirror.URL.JoinPath(l.image.repository)
+	if !l.home() { // so that a mirror knows whose image is meant (containerd, core/remotes/docker/resolver.go)
+		base.RawQuery = url.Values{"ns": {strings.TrimSuffix(hostPort(l.req.Host, l.req.Port), ":443")}}.Encode()
+	}
+	manifest := base.JoinPath("manifests", l.image.version).String()
 	status, challenge, err := l.ask(ctx, "manifest", http.MethodHead, manifest, nil)
 	if err != nil {
 		return err
@@ -161,7 +188,7 @@ func (l *puller) fetch(ctx context.Context) error {
 	if err != nil || blob == "" {
 		return err
 	}
-	status, _, err = l.ask(ctx, "blob", http.MethodGet, base+"/blobs/"+blob, nil)
+	status, _, err = l.ask(ctx, "blob", http.MethodGet, base.JoinPath("blobs", blob).String(), nil)
 	if err != nil {
 		return err
 	}
@@ -193,7 +220,7 @@ func endOf(status int, who string) *ended {
 }
 
 // blob returns the digest of the image's configuration, over an index if there is one; empty if the manifest has none.
-func (l *puller) blob(ctx context.Context, base, manifest string) (string, error) {
+func (l *puller) blob(ctx context.Context, base *url.URL, manifest string) (string, error) {
 	for range 3 {
 		var body []byte
 		status, _, err := l.ask(ctx, "manifest", http.MethodGet, manifest, &body)
@@ -217,7 +244,7 @@ func (l *puller) blob(ctx context.Context, base, manifest string) (string, error
 		if next == "" {
 			return "", nil
 		}
-		manifest = base + "/manifests/" + next.String()
+		manifest = base.JoinPath("manifests", next.String()).String()
 	}
 	return "", nil
 }
@@ -318,7 +345,7 @@ func (l *puller) ask(ctx context.Context, role, method, to string, body *[]byte)
 		if body != nil && int64(len(*body)) > limit {
 			return 0, "", &ended{verdict: VerdictOf("registry-error"), note: fmt.Sprintf("its answer is larger than %d bytes", limit), goError: "the answer is too large"}
 		}
-		l.out.Hops[len(l.out.Hops)-1].Status = status
+		l.hops[len(l.hops)-1].Status = status
 		if status < 300 || status > 399 || next == "" {
 			return status, challenge, nil
 		}
@@ -347,13 +374,13 @@ func (l *puller) send(ctx context.Context, role, method string, u *url.URL) (*ht
 			ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, "*/*",
 		}, ", "))
 	}
-	if l.token != "" && hostOf(u) == hostPort(l.req.Host, l.req.Port) {
+	if l.token != "" && hostOf(u) == hostPort(l.host, l.port) {
 		req.Header.Set("Authorization", "Bearer "+l.token)
 	}
 	l.hop(Hop{Role: role, Host: certs.Clean(hostOf(u)), Accepted: true})
 	resp, err := l.client.Do(req)
 	if err != nil {
-		l.out.Hops[len(l.out.Hops)-1].GoError = withoutQuery(err)
+		l.hops[len(l.hops)-1].GoError = withoutQuery(err)
 	}
 	return resp, err
 }
@@ -384,8 +411,8 @@ func (l *puller) meet(ctx context.Context, role, method string, u *url.URL) erro
 }
 
 func (l *puller) hop(h Hop) {
-	if len(l.out.Hops) < 4*maxHops {
-		l.out.Hops = append(l.out.Hops, h)
+	if len(l.hops) < 4*maxHops {
+		l.hops = append(l.hops, h)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -28,6 +27,8 @@ type Conclusion struct {
 	Missing *Missing
 	// With is the answer with the candidate added; nil without one.
 	With *Candidate
+
+	shaken bool // nothing but the chain is in the way
 }
 
 // Question is a chain with what it is judged by.
@@ -39,40 +40,12 @@ type Question struct {
 	Trust     Trust
 	Candidate []*x509.Certificate
 	Now       time.Time
-}
-
-// JudgeDial gives the verdict on a handshake that somebody else made and that gave no chain to judge, by its class and Go's text. A
-// class that only a chain can have is the verdict "other".
-func JudgeDial(class certs.Class, text string, q Question) Conclusion {
-	id := dialVerdict(class, text)
-	out := Conclusion{Verdict: VerdictOf(id), Note: certs.Clean(text), GoError: certs.Clean(text), With: q.withCandidate(false, certs.Clean(text))}
-	if len(q.Chain) > 0 {
-		var faults []Further
-		faults, out.Missing = q.faults()
-		out.Also = faults
-	}
-	return out
-}
-
-// dialVerdict is the verdict on a class of certs.ClassifyDial.
-func dialVerdict(class certs.Class, text string) string {
-	switch class {
-	case certs.ClassDNS, certs.ClassRefused, certs.ClassUnreachable, certs.ClassReset, certs.ClassClosed, certs.ClassPlainHTTP, certs.ClassNotTLS,
-		certs.ClassKeyMismatch, certs.ClassWeakKey:
-		return string(class)
-	case certs.ClassTimeout:
-		if strings.Contains(text, "dial ") || strings.Contains(text, "connect") {
-			return "connect-timeout"
-		}
-		return "handshake-timeout"
-	case certs.ClassUnparsable:
-		id, _ := sight{err: errors.New(text)}.parseVerdict()
-		return id
-	case certs.ClassAlert:
-		id, _ := sight{err: errors.New(text)}.alertVerdict()
-		return id
-	}
-	return "other"
+	// Loaded is what the running containerd has read of the trust, once, when it started; nil if that is the trust as it is.
+	Loaded *certs.Roots
+	// Go is the go line of containerd's go.mod, such as 1.21, whose rules it is built with; today's if empty.
+	Go string
+	// Runtime names the containerd for a sentence, such as "this node's containerd 1.7.27".
+	Runtime string
 }
 
 // Judge gives the verdict on a chain by Go's rules. It is pure.
@@ -82,17 +55,26 @@ func Judge(q Question) Conclusion { return judge(q, sight{}) }
 func judge(q Question, s sight) Conclusion {
 	var out Conclusion
 	id, note := s.verdict()
+	var coming []Further
+	if o := s.older; o != nil {
+		id, note = o.rule.verdict, sentence(o.note, o.rule.words(q.Go, q.Runtime))
+		if o.rule.spares(q.Go) {
+			coming = []Further{{VerdictOf(id), note}}
+			id, s.err, q.Chain = "", nil, o.chain
+		}
+	}
 	var faults []Further
 	if len(q.Chain) > 0 || id == "" {
 		faults, out.Missing = q.faults()
 	}
 	out.GoError = s.goError()
-	if len(q.Chain) > 0 {
-		if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots, q.Now); err != nil {
-			out.GoError = "tls: failed to verify certificate: " + certs.Clean(err.Error())
-		}
+	if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots, q.Now); err != nil && len(q.Chain) > 0 {
+		out.GoError = verifyError(err)
 	}
 	if id != "" {
+		if r := ruleOf(id, nil); r != nil {
+			note = sentence(note, r.words(q.Go, q.Runtime))
+		}
 		first := Further{VerdictOf(id), note}
 		switch id {
 		case "client-certificate-required": // Go comes to that only with a chain that it accepts
@@ -101,20 +83,50 @@ func judge(q Question, s sight) Conclusion {
 			faults = append([]Further{first}, faults...)
 		}
 	}
-	out.With = q.withCandidate(id == "", out.GoError)
+	out.shaken = id == ""
+	out.With = q.withCandidate(out.shaken, out.GoError)
 	if len(faults) == 0 {
 		out.Accepted = true
 		out.Verdict, out.Note = q.accepted()
-		return out
+		if len(coming) > 0 {
+			out.Verdict, out.Note = VerdictOf("trusted-by-older-go"), coming[0].Message
+		}
+	} else {
+		out.Verdict, out.Note, out.Also = faults[0].Verdict, faults[0].Message, faults[1:]
+		for _, f := range out.Also {
+			out.Trust = out.Trust && f.Trust
+		}
+		if out.With != nil && out.With.Accepted {
+			out.Trust = true
+		}
 	}
-	out.Verdict, out.Note, out.Also = faults[0].Verdict, faults[0].Message, faults[1:]
-	for _, f := range out.Also {
-		out.Trust = out.Trust && f.Trust
-	}
-	if out.With != nil && out.With.Accepted {
-		out.Trust = true
+	out.Also = append(out.Also, coming...)
+	if out.shaken {
+		return q.asLoaded(out)
 	}
 	return out
+}
+
+func verifyError(err error) string {
+	return "tls: failed to verify certificate: " + certs.Clean(err.Error())
+}
+
+// asLoaded turns the verdict by the trust files into that of the running containerd, which has read them when it started.
+func (q Question) asLoaded(c Conclusion) Conclusion {
+	if q.Loaded == nil || len(q.Chain) == 0 {
+		return c
+	}
+	_, err := certs.Accept(q.Chain, q.Host, q.Loaded, q.Now)
+	switch {
+	case c.Accepted && err != nil:
+		c.Accepted, c.GoError = false, verifyError(err)
+		c.Verdict, c.Note = VerdictOf("runtime-older"), sentence(c.Note, "but containerd has run since before that trust was written, and reads it only when it starts")
+	case !c.Accepted && err == nil:
+		c.Also = append([]Further{{c.Verdict, c.Note}}, c.Also...)
+		c.Accepted, c.GoError = true, ""
+		c.Verdict, c.Note = VerdictOf("runtime-removed"), "containerd still trusts what it read when it started, and the trust files no longer hold it: pulls fail from its next start on"
+	}
+	return c
 }
 
 // withCandidate judges again with the candidate added. shaken says that nothing but the chain may be in the way.
@@ -126,7 +138,7 @@ func (q Question) withCandidate(shaken bool, goError string) *Candidate {
 		return &Candidate{GoError: goError}
 	}
 	if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots.With(q.Candidate...), q.Now); err != nil {
-		return &Candidate{GoError: "tls: failed to verify certificate: " + certs.Clean(err.Error())}
+		return &Candidate{GoError: verifyError(err)}
 	}
 	return &Candidate{Accepted: true}
 }
@@ -149,6 +161,9 @@ func (q Question) faults() ([]Further, *Missing) {
 		}
 		if v.Trust {
 			v, note = q.trustVerdict(v, f, note)
+		}
+		if r := ruleOf(v.ID, q.Chain); r != nil {
+			note = sentence(note, r.words(q.Go, q.Runtime))
 		}
 		out = append(out, Further{v, note})
 	}
@@ -254,6 +269,8 @@ func (c Conclusion) message(where string) string {
 	parts := []string{where + ": " + c.Note, "remedy: " + c.Do}
 	switch {
 	case c.Accepted && c.Remedy == None:
+	case c.Remedy == Restart:
+		parts = append(parts, "adding a CA will not help; recreating the cluster will not help beyond the restart")
 	case !c.Trust:
 		parts = append(parts, "adding a CA or recreating the cluster will not help")
 	case c.Remedy == Encoding:

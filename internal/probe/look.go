@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -31,6 +32,16 @@ type sight struct {
 	status int
 	// wide and nameless are what the server answers to a client that takes anything, with and without a name.
 	wide, nameless *scouted
+	// older is what a Go from before a rule gets to see; nil if it would fare no better.
+	older *older
+}
+
+// older is a connection that only the rules of a newer Go refuse.
+type older struct {
+	rule  rule
+	chain []*x509.Certificate
+	// note says what the rule is against.
+	note string
 }
 
 // look dials a host and shakes hands, and asks further if the server ended the handshake. It blocks for some 30 seconds at most.
@@ -41,20 +52,11 @@ func (r route) look(ctx context.Context, host, port, serverName string, direct b
 	}
 	conn, err := r.open(ctx, host, port, direct)
 	if err != nil {
-		s.err, s.stage = err, stageConnect
-		if staged, ok := errors.AsType[*stageError](err); ok {
-			s.stage, s.status = staged.stage, staged.status
-		}
+		s.fail(err)
 		return s
 	}
-	s.address = conn.RemoteAddr().String()
-	if s.proxy != nil {
-		s.address = ""
-	}
-	shake, cancel := context.WithTimeout(ctx, stageTime)
-	defer cancel()
-	s.shown, s.err = handshake.Over(shake, conn, serverName)
-	_ = conn.Close()
+	s.address = r.shownAddress(s, conn)
+	s.shown, s.err = shake(ctx, conn, serverName, stageTime, handshake.Offer{})
 	if s.err == nil {
 		return s
 	}
@@ -65,7 +67,81 @@ func (r route) look(ctx context.Context, host, port, serverName string, direct b
 			s.nameless = r.scout(ctx, s, "", direct)
 		}
 	}
+	s.older = r.lookOlder(ctx, s, direct)
 	return s
+}
+
+// fail notes why there is no connection.
+func (s *sight) fail(err error) {
+	s.err, s.stage = err, stageConnect
+	if staged, ok := errors.AsType[*stageError](err); ok {
+		s.stage, s.status = staged.stage, staged.status
+	}
+}
+
+// shake shakes hands and closes the connection.
+func shake(ctx context.Context, conn net.Conn, serverName string, within time.Duration, offer handshake.Offer) (handshake.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	defer func() { _ = conn.Close() }()
+	return handshake.Over(ctx, conn, serverName, offer)
+}
+
+// shownAddress is the address that was dialled, empty if somebody else knows it: a proxy, or a node that dialled for us.
+func (r route) shownAddress(s sight, conn net.Conn) string {
+	if s.proxy != nil {
+		return ""
+	}
+	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err == nil && !at.Addr().IsUnspecified() {
+		return at.String()
+	}
+	if given, err := netip.ParseAddrPort(r.address(s.host, s.port)); err == nil {
+		return given.String()
+	}
+	return ""
+}
+
+// lookOlder looks whether only a rule of a newer Go is in the way, of which a containerd that is built with an older one knows nothing.
+func (r route) lookOlder(ctx context.Context, s sight, direct bool) *older {
+	id, note := s.verdict()
+	switch id {
+	case ruleNegativeSerial.verdict:
+		if s.wide != nil {
+			return olderOf(ruleNegativeSerial, parseAllOlder(s.wide.certs), note)
+		}
+	case ruleTinyKey.verdict:
+		if len(s.shown.Chain) == 0 && s.wide != nil {
+			return olderOf(ruleTinyKey, parseAllOlder(s.wide.certs), note)
+		}
+		return olderOf(ruleTinyKey, s.shown.Chain, note)
+	case ruleRSAExchange.verdict:
+		got, err := r.again(ctx, s, direct, handshake.Offer{CipherSuites: olderSuites()})
+		if err == nil {
+			return olderOf(suiteRule(got.State.CipherSuite), got.Chain, "the server wants "+tls.CipherSuiteName(got.State.CipherSuite)+", which Go no longer offers")
+		}
+	case "handshake-timeout", "closed", "reset":
+		got, err := r.again(ctx, s, direct, handshake.Offer{Curves: olderCurves()})
+		if err == nil {
+			return olderOf(ruleLargeHello, got.Chain, note+" unless Go's greeting fits into one packet, without the post-quantum key exchange")
+		}
+	}
+	return nil
+}
+
+func olderOf(r rule, chain []*x509.Certificate, note string) *older {
+	if len(chain) == 0 {
+		return nil
+	}
+	return &older{rule: r, chain: chain, note: note}
+}
+
+func (r route) again(ctx context.Context, s sight, direct bool, offer handshake.Offer) (handshake.Result, error) {
+	conn, err := r.open(ctx, s.host, s.port, direct)
+	if err != nil {
+		return handshake.Result{}, err
+	}
+	return shake(ctx, conn, s.serverName, stageTime/2, offer)
 }
 
 // worthScouting says whether Go's own error leaves open why.
@@ -181,9 +257,9 @@ func (s sight) parseVerdict() (id, note string) {
 	}
 	text := s.err.Error()
 	for _, row := range []struct{ part, id, note string }{
-		{"negative serial", "negative-serial", "the certificate has a negative serial number, which Go refuses from 1.23 on"},
+		{"negative serial", "negative-serial", "the certificate has a negative serial number"},
 		{"duplicate extension", "duplicate-extension", "the certificate has an extension twice: "},
-		{"certificate policies", "invalid-policies", "the certificate has a policy twice, which Go refuses from 1.15 on in some and from 1.24 on in all places: "},
+		{"certificate policies", "invalid-policies", "the certificate has a policy twice: "},
 		{"unsupported elliptic curve", "unsupported-server-key", "the certificate's key is on a curve that Go does not know: "},
 		{"malformed certificate", "malformed-certificate", "the certificate is no whole certificate: "},
 		{"trailing data", "malformed-certificate", "the certificate is followed by other bytes: "},

@@ -3,6 +3,8 @@ package probe
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net/netip"
 	"os"
@@ -29,24 +31,38 @@ var (
 	errorLine  = regexp.MustCompile(`(?m)^(?:[0-9A-F]{8,}:)?error:[^\n]{0,300}`)
 )
 
-// openssl asks this machine's openssl s_client about the target, as a person at a shell would, and compares. Where there was no answer
-// to wait for, it is not run.
+// Said is what openssl s_client, without -verify_hostname, printed about the target, and how it ended.
+type Said struct {
+	Text string
+	// Exit is its exit code; that of timeout(1), 124, if it did not end.
+	Exit int
+}
+
+// timedOut is the exit code of timeout(1) for a command that it had to end.
+const timedOut = 124
+
+// openssl compares what openssl s_client says of the target with the verdict: the answer that came with the request, or that of this
+// machine's, asked as a person at a shell would. Where there was no answer to wait for, that is not run.
 func (p *prober) openssl(ctx context.Context, s sight, c Conclusion) OpenSSL {
 	out := OpenSSL{VerifyCode: -1, Agrees: true}
-	if p.req.OpenSSL == "" {
+	said := p.req.Said
+	if p.req.OpenSSL == "" && said == nil {
 		return out
 	}
 	out.Available = true
-	if c.ID == "connect-timeout" || c.ID == "handshake-timeout" || c.ID == "dns" {
-		out.Text = "not run: there is nothing to verify"
-		return out
+	if said == nil {
+		if c.ID == "connect-timeout" || c.ID == "handshake-timeout" || c.ID == "dns" {
+			out.Text = "not run: there is nothing to verify"
+			return out
+		}
+		text, code, err := p.client(ctx, s)
+		if err != nil {
+			out.Text = "openssl gave no answer: " + certs.Clean(err.Error())
+			return out
+		}
+		said = &Said{Text: text, Exit: code}
 	}
-	text, code, err := p.client(ctx, s)
-	if err != nil {
-		out.Text = "openssl gave no answer: " + certs.Clean(err.Error())
-		return out
-	}
-	ok := read(&out, text, code)
+	ok := said.read(&out)
 	out.Agrees = ok == c.Accepted
 	if !out.Agrees {
 		out.Why = p.why(ok, out, s, c)
@@ -102,9 +118,27 @@ func (p *prober) trustArgs(s sight) []string {
 	return args
 }
 
+// Chain returns the certificates that s_client showed, with -showcerts, the server's own first. What Go cannot read ends it.
+func (said Said) Chain() []*x509.Certificate {
+	var out []*x509.Certificate
+	for rest := []byte(said.Text); len(out) < maxShown; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return out
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			return out
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
 // read takes code and text out of what s_client prints, and says whether it had a handshake and a chain that it accepts: it prints
 // "Verify return code: 0 (ok)" also where there was no handshake at all, and exits with 0 after a chain that it does not accept.
-func read(out *OpenSSL, text string, exit int) bool {
+func (said Said) read(out *OpenSSL) bool {
+	text, exit := said.Text, said.Exit
 	cipher := cipherLine.FindStringSubmatch(text)
 	shaken := cipher != nil && cipher[1] != "(NONE)"
 	codes := returnCode.FindAllStringSubmatch(text, -1)
@@ -121,6 +155,9 @@ func read(out *OpenSSL, text string, exit int) bool {
 	}
 	failure := certs.Clean(errorLine.FindString(text))
 	switch {
+	case exit == timedOut:
+		out.VerifyCode, out.Text = -1, "no answer in time"
+		return false
 	case !seen || !shaken:
 		if out.VerifyCode <= 0 {
 			out.VerifyCode = -1
@@ -136,11 +173,27 @@ func read(out *OpenSSL, text string, exit int) bool {
 
 // why says why openssl and containerd come to different ends.
 func (p *prober) why(ok bool, o OpenSSL, s sight, c Conclusion) string {
+	switch {
+	case !p.home():
+		return "openssl asked the registry itself, and containerd asks " + certs.Clean(hostPort(p.host, p.port)) + " first, by its hosts.toml"
+	case c.ID == "runtime-older":
+		return "openssl reads the trust files now, and containerd read them when it started"
+	case c.ID == "runtime-removed":
+		return "openssl reads the trust files now, and containerd still has what it read when it started"
+	case c.ID == "hosts-unreadable":
+		return "openssl asked the registry, and containerd does not get to that while it cannot read its hosts.toml"
+	case s.proxy != nil && !ok:
+		return "openssl dials the registry itself, and containerd goes by the proxy " + shownProxy(s.proxy)
+	}
 	if ok {
 		return whyOpenSSLOnly(s, c)
 	}
 	said := "openssl says " + strconv.Itoa(o.VerifyCode) + " (" + o.Text + "): "
 	switch {
+	case c.ID == "trusted-unverified":
+		return said + "it verifies, and hosts.toml tells containerd not to"
+	case len(p.mirror.CA) > 0 && o.VerifyCode >= 18 && o.VerifyCode <= 21:
+		return said + "it knows nothing of the ca in hosts.toml"
 	case c.ID == "trusted-revoked":
 		return said + "it was given the revocation list, and Go never looks at one"
 	case c.ID == "trusted-weak-key":
@@ -174,6 +227,8 @@ func whyOpenSSLOnly(s sight, c Conclusion) string {
 		return ok + "openssl knows this kind of key, and Go does not"
 	case "negative-serial", "duplicate-extension", "invalid-policies", "malformed-certificate", "unparsable-certificate", "unparsable-intermediate":
 		return ok + "openssl reads such a certificate, and Go refuses to parse it"
+	case "hello-too-large":
+		return ok + "its greeting fits into one packet, and Go's does not"
 	case "no-common-cipher", "old-tls-version":
 		return ok + "openssl still has the ciphers or versions that the server wants (such as DHE), and Go has not"
 	case "weak-key", string(certs.ClassWeakSignature):

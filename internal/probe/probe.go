@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/handshake"
 )
 
 // DefaultTimeout bounds a probe.
@@ -41,14 +42,26 @@ type Request struct {
 	Proxy func(*url.URL) (*url.URL, error)
 	// OpenSSL is the path of an openssl on this machine; none is asked if it is empty.
 	OpenSSL string
+	// Said is what an openssl elsewhere has answered, in place of one on this machine; nil if none was asked.
+	Said *Said
 	// Now tells the time by which dates are judged.
 	Now func() time.Time
+	// Hosts is containerd's hosts.toml for the registry.
+	Hosts Hosts
+	// Loaded, Go and Runtime are those of Question.
+	Loaded      *certs.Roots
+	Go, Runtime string
+	// Shown is the chain that somebody else's handshake got; nothing is dialled then, and no image is asked for.
+	Shown []*x509.Certificate
 }
 
-// prober carries out one request.
+// prober carries out one request, at one host.
 type prober struct {
-	req   Request
-	route route
+	req    Request
+	route  route
+	mirror Mirror
+	// host, port and serverName are those that are asked.
+	host, port, serverName string
 }
 
 // Run probes. A registry that cannot be reached or is not trusted is a report and no error; an error is an end of ctx from outside, or
@@ -62,23 +75,43 @@ func Run(ctx context.Context, req Request) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	p := &prober{req: req, route: route{dial: req.Dial, connect: req.Connect, proxy: req.Proxy, pool: func() *tls.Config {
-		return &tls.Config{RootCAs: req.Trust.Roots.Pool(), Time: req.Now}
-	}}}
-	s := p.route.look(ctx, req.Host, req.Port, req.ServerName, false)
-	if outer.Err() != nil {
-		return Report{}, fmt.Errorf("probe %s: %w", hostPort(req.Host, req.Port), context.Cause(outer))
-	}
-	c := p.conclude(ctx, s)
-	out := p.report(s, c)
-	out.OpenSSL = p.openssl(ctx, s, c)
-	if c.Accepted && image != nil {
-		p.pull(ctx, image, &out)
-	}
+	p := &prober{req: req, route: route{dial: req.Dial, connect: req.Connect, proxy: req.Proxy}}
+	out := p.run(ctx, image)
 	if outer.Err() != nil {
 		return Report{}, fmt.Errorf("probe %s: %w", hostPort(req.Host, req.Port), context.Cause(outer))
 	}
 	return out, nil
+}
+
+// run asks the hosts one after the other, up to the one that has the image. Without an image it looks at each.
+func (p *prober) run(ctx context.Context, img *image) Report {
+	home := p.at(p.registry())
+	switch {
+	case p.req.Hosts.Fault != "":
+		text := certs.Clean(p.req.Hosts.Fault)
+		s := sight{host: home.host, port: home.port, serverName: home.serverName}
+		return home.report(s, Conclusion{Verdict: VerdictOf("hosts-unreadable"), Note: "containerd cannot go by " + certs.Clean(p.req.Hosts.File) + ": " + text, GoError: text})
+	case len(p.req.Shown) > 0:
+		s := sight{host: home.host, port: home.port, serverName: home.serverName, shown: handshake.Result{Chain: p.req.Shown}}
+		c := judge(home.question(s), s)
+		out := home.report(s, c)
+		out.OpenSSL = home.openssl(ctx, s, c)
+		return out
+	}
+	var all []asked
+	for _, at := range p.hosts() {
+		a := at.ask(ctx, img)
+		all = append(all, a)
+		if img != nil && !a.failed() {
+			break
+		}
+	}
+	return p.settle(ctx, all)
+}
+
+// config is the trust for connections after the look, which are always verified.
+func (p *prober) config() *tls.Config {
+	return &tls.Config{RootCAs: p.req.Trust.Roots.Pool(), Time: p.req.Now}
 }
 
 func (r Request) complete() Request {
@@ -123,7 +156,10 @@ func (p *prober) conclude(ctx context.Context, s sight) Conclusion {
 }
 
 func (p *prober) question(s sight) Question {
-	return Question{Chain: s.shown.Chain, Host: s.serverName, Trust: p.req.Trust, Candidate: p.req.Candidate, Now: p.req.Now()}
+	return Question{
+		Chain: s.shown.Chain, Host: s.serverName, Trust: p.req.Trust, Candidate: p.req.Candidate, Now: p.req.Now(),
+		Loaded: p.req.Loaded, Go: p.req.Go, Runtime: p.req.Runtime,
+	}
 }
 
 // report puts a conclusion on the target into the form of the command.
@@ -141,13 +177,17 @@ func (p *prober) report(s sight, c Conclusion) Report {
 	if out.Roots.Rejected == nil {
 		out.Roots.Rejected = []Rejected{}
 	}
-	if len(s.shown.Chain) == 0 && s.wide != nil {
+	switch {
+	case len(s.shown.Chain) > 0:
+	case s.older != nil:
+		out.Chain = certsOf(s.older.chain)
+	case s.wide != nil:
 		out.Chain = unread(s.wide.certs)
 	}
 	if n := len(s.shown.Chain); n > maxShown {
 		c.Note = sentence(c.Note, fmt.Sprintf("of the %d certificates that the server sends %d are shown", n, maxShown))
 	}
-	out.Message = c.message(hostPort(out.Target.Host, p.req.Port))
+	out.Message = c.message(certs.Clean(hostPort(p.host, p.port)))
 	return out
 }
 

@@ -58,6 +58,12 @@ func TrustOf(files map[string][]byte) Trust {
 	return t.done()
 }
 
+// With returns a copy that holds more certificates.
+func (t Trust) With(more ...*x509.Certificate) Trust {
+	t.Roots = t.Roots.With(more...)
+	return t
+}
+
 // LoadTrust reads a bundle, or each file of a folder, as Go reads SSL_CERT_FILE and SSL_CERT_DIR. What Go cannot read is skipped and
 // reported; a path that is not there, is no file, or is larger than certs.MaxFile is an error with a hint. It blocks on the disk.
 func LoadTrust(path string) (Trust, error) {

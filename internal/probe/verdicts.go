@@ -24,6 +24,8 @@ const (
 	Reference  Remedy = "fix-reference"
 	Wait       Remedy = "wait"
 	Registry   Remedy = "fix-registry"
+	Restart    Remedy = "restart-runtime"
+	Mirrors    Remedy = "fix-mirror"
 )
 
 // Verdict is one of the list of docs/checks.md; its id is the anchor there.
@@ -65,11 +67,14 @@ func connectionVerdicts() []Verdict {
 		{"trusted-unordered", None, false, "nothing for containerd; let the server send each certificate before its issuer, for other clients"},
 		{"trusted-weak-key", None, false, "nothing for containerd today; have the certificate issued again with RSA of 2048 bits or P-256, for openssl refuses it"},
 		{"trusted-revoked", None, false, "nothing for containerd, which never looks at revocations; have the certificate issued again"},
+		{"trusted-by-older-go", None, false, "nothing for this containerd; mend it at the registry before containerd is upgraded"},
+		{"trusted-unverified", None, false, "nothing is in the way of pulls; let hosts.toml name a ca in place of skip_verify or http, for nobody knows who answers"},
 		{"dns", Network, false, "make the name resolve with the DNS servers that the nodes use, or correct it in the image reference" + unreached},
 		{"refused", Network, false, "start the registry, correct the port, or open the firewall" + unreached},
 		{"unreachable", Network, false, "mend the route to the registry" + unreached},
 		{"connect-timeout", Network, false, "open the firewall, NSX-T rule or route that drops the packets" + unreached},
 		{"handshake-timeout", Network, false, "look at the load balancer's backends and at the path MTU" + unreached},
+		{"hello-too-large", Network, false, "update the load balancer or middlebox, which cannot take a TLS greeting of more than one packet (https://tldr.fail)" + unreached},
 		{"closed", Network, false, "look at the load balancer: it has no backend for this name, or a middlebox hangs up" + unreached},
 		{"reset", Network, false, "look for a firewall or IPS that resets the connection" + unreached},
 		{"plain-http", Network, false, "use the port that speaks TLS; a CA cannot help where there is no certificate"},
@@ -151,6 +156,9 @@ func trustFileVerdicts() []Verdict {
 
 func laterVerdicts() []Verdict {
 	return []Verdict{
+		{"runtime-older", Restart, false, "restart containerd on the node (systemctl restart containerd): it reads the trust only when it starts"},
+		{"runtime-removed", AddCA, true, "put the CA back into what the nodes trust before containerd or the node is started again"},
+		{"hosts-unreadable", Mirrors, false, "correct the node's hosts.toml, or the files that it names: containerd pulls nothing from this registry while it cannot read them"},
 		{"proxy-intercepts", AddCA, true, "trust the CA of the proxy, or put the registry into noProxy"},
 		{"proxy-unreachable", Proxy, false, "correct the proxy's address, or put the registry into noProxy"},
 		{"proxy-authentication", Proxy, false, "give containerd the proxy's credentials, or put the registry into noProxy"},
