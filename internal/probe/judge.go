@@ -42,10 +42,8 @@ type Question struct {
 	Now       time.Time
 	// Loaded is what the running containerd has read of the trust, once, when it started; nil if that is the trust as it is.
 	Loaded *certs.Roots
-	// Go is the go line of containerd's go.mod, such as 1.21, whose rules it is built with; today's if empty.
-	Go string
-	// Runtime names the containerd for a sentence, such as "this node's containerd 1.7.27".
-	Runtime string
+	// Build is the containerd's.
+	Build Build
 }
 
 // Judge gives the verdict on a chain by Go's rules. It is pure.
@@ -57,8 +55,8 @@ func judge(q Question, s sight) Conclusion {
 	id, note := s.verdict()
 	var coming []Further
 	if o := s.older; o != nil {
-		id, note = o.rule.verdict, sentence(o.note, o.rule.words(q.Go, q.Runtime))
-		if o.rule.spares(q.Go) {
+		id, note = o.rule.verdict, sentence(o.note, o.rule.words(q.Build))
+		if o.rule.spares(q.Build) {
 			coming = []Further{{VerdictOf(id), note}}
 			id, s.err, q.Chain = "", nil, o.chain
 		}
@@ -73,7 +71,7 @@ func judge(q Question, s sight) Conclusion {
 	}
 	if id != "" {
 		if r := ruleOf(id, nil); r != nil {
-			note = sentence(note, r.words(q.Go, q.Runtime))
+			note = sentence(note, r.words(q.Build))
 		}
 		first := Further{VerdictOf(id), note}
 		switch id {
@@ -163,7 +161,7 @@ func (q Question) faults() ([]Further, *Missing) {
 			v, note = q.trustVerdict(v, f, note)
 		}
 		if r := ruleOf(v.ID, q.Chain); r != nil {
-			note = sentence(note, r.words(q.Go, q.Runtime))
+			note = sentence(note, r.words(q.Build))
 		}
 		out = append(out, Further{v, note})
 	}

@@ -48,9 +48,9 @@ type Request struct {
 	Now func() time.Time
 	// Hosts is containerd's hosts.toml for the registry.
 	Hosts Hosts
-	// Loaded, Go and Runtime are those of Question.
-	Loaded      *certs.Roots
-	Go, Runtime string
+	// Loaded and Build are those of Question.
+	Loaded *certs.Roots
+	Build  Build
 	// Shown is the chain that somebody else's handshake got; nothing is dialled then, and no image is asked for.
 	Shown []*x509.Certificate
 }
@@ -158,7 +158,7 @@ func (p *prober) conclude(ctx context.Context, s sight) Conclusion {
 func (p *prober) question(s sight) Question {
 	return Question{
 		Chain: s.shown.Chain, Host: s.serverName, Trust: p.req.Trust, Candidate: p.req.Candidate, Now: p.req.Now(),
-		Loaded: p.req.Loaded, Go: p.req.Go, Runtime: p.req.Runtime,
+		Loaded: p.req.Loaded, Build: p.req.Build,
 	}
 }
 

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"go/version"
 	"math/big"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -19,47 +21,70 @@ type rule struct {
 	verdict string
 	// since is the first release with the rule.
 	since string
-	// setting is the GODEBUG setting that takes the rule back. With one, the go line of containerd's go.mod decides, whatever built
-	// it. Without one the compiler decides, and that is not known. See https://go.dev/doc/godebug.
+	// setting is the GODEBUG setting, with its value, that takes the rule back. With one, the go line of containerd's go.mod decides,
+	// whatever compiled it, unless the process has the setting itself. Without one the compiler decides, and that is not known. See
+	// https://go.dev/doc/godebug.
 	setting string
 }
 
 // The rules on which a verdict can turn, from https://go.dev/doc/godebug#history unless said otherwise.
 var (
-	ruleNegativeSerial = rule{"negative-serial", "1.23", "x509negativeserial"}
-	ruleTinyKey        = rule{"weak-key", "1.24", "rsa1024min"}
-	ruleRSAExchange    = rule{"no-common-cipher", "1.22", "tlsrsakex"}
-	ruleTripleDES      = rule{"no-common-cipher", "1.23", "tls3des"}
+	ruleNegativeSerial = rule{"negative-serial", "1.23", "x509negativeserial=1"}
+	ruleTinyKey        = rule{"weak-key", "1.24", "rsa1024min=0"}
+	ruleRSAExchange    = rule{"no-common-cipher", "1.22", "tlsrsakex=1"}
+	ruleTripleDES      = rule{"no-common-cipher", "1.23", "tls3des=1"}
 	// The greeting no longer fits into one packet: with X25519Kyber768Draft00 in 1.23, and with X25519MLKEM768 from 1.24 on.
-	ruleLargeHello = rule{"hello-too-large", "1.23", "tlskyber, tlsmlkem"}
+	ruleLargeHello = rule{"hello-too-large", "1.23", "tlsmlkem=0"}
 	// Seen with each release from 1.15 to 1.25 (tls-cases.md F17).
 	rulePolicies = rule{"invalid-policies", "1.24", ""}
 	// https://go.dev/doc/go1.18#sha1. Its setting was not yet bound to the go line, and went with 1.24.
 	ruleSHA1 = rule{"weak-signature", "1.18", ""}
 )
 
-// spares says whether a containerd whose go.mod has this go line does without the rule. One that is not known has all of them.
-func (r rule) spares(goLine string) bool { return r.setting != "" && r.older(goLine) }
-
-func (r rule) older(goLine string) bool {
-	return version.IsValid("go"+goLine) && version.Compare("go"+goLine, "go"+r.since) < 0
+// Build is what a containerd is built with, and what it is told. The zero value is today's Go.
+type Build struct {
+	// Name is for a sentence, such as "this node's containerd 1.7.27".
+	Name string
+	// Go is the go line of its go.mod, such as 1.21.
+	Go string
+	// Debug is the GODEBUG of its process.
+	Debug string
 }
 
+// spares says whether a containerd does without the rule. One that is not known has all of them.
+func (r rule) spares(b Build) bool {
+	key, off, ok := strings.Cut(r.setting, "=")
+	if !ok {
+		return false
+	}
+	spared := r.older(b)
+	for _, set := range strings.Split(b.Debug, ",") { // the last one counts
+		if value, ok := strings.CutPrefix(set, key+"="); ok {
+			spared = value == off
+		}
+	}
+	return spared
+}
+
+func (r rule) older(b Build) bool { return b.known() && version.Compare("go"+b.Go, "go"+r.since) < 0 }
+
+func (b Build) known() bool { return version.IsValid("go" + b.Go) }
+
 // words say what the rule makes of a containerd.
-func (r rule) words(goLine, runtime string) string {
-	const since = "fails from Go %s on"
-	if runtime == "" {
-		runtime = "this containerd"
+func (r rule) words(b Build) string {
+	text := "fails from Go " + r.since + " on"
+	name := cmp.Or(b.Name, "this containerd")
+	switch spared := r.spares(b); {
+	case spared && !r.older(b):
+		return sentence(text, name+" is told by GODEBUG to accept it")
+	case spared:
+		return sentence(text, fmt.Sprintf("%s is built with the rules of Go %s and accepts it", name, b.Go))
+	case r.older(b) && r.setting == "":
+		return sentence(text, "whether "+name+" was compiled with an older one is not known")
+	case b.known() && !r.older(b):
+		return sentence(text, fmt.Sprintf("%s is built with the rules of Go %s", name, b.Go))
 	}
-	switch {
-	case !version.IsValid("go" + goLine):
-		return fmt.Sprintf(since, r.since)
-	case r.spares(goLine):
-		return fmt.Sprintf(since+"; %s is built with the rules of Go %s and accepts it", r.since, runtime, goLine)
-	case r.older(goLine):
-		return fmt.Sprintf(since+"; whether %s was compiled with an older one is not known", r.since, runtime)
-	}
-	return fmt.Sprintf(since+"; %s is built with the rules of Go %s", r.since, runtime, goLine)
+	return text
 }
 
 // ruleOf is the rule behind a verdict that needs no second look: nil if there is none.
