@@ -165,6 +165,9 @@ func run(t *testing.T, s scene) probe.Report {
 		}
 		req.Proxy = func(*url.URL) (*url.URL, error) { return u, nil }
 	}
+	if s.change != nil {
+		s.change(&req)
+	}
 	got, err := probe.Run(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (p *prober) ask(ctx context.Context, img *image) asked {
 
 // plain looks at a host that is asked in plain HTTP.
 func (p *prober) plain(ctx context.Context) (sight, Conclusion) {
-	s := sight{host: p.host, port: p.port}
+	s := p.unseen()
 	conn, err := p.route.open(ctx, p.host, p.port, false)
 	if err != nil {
 		s.fail(err)
@@ -137,8 +137,7 @@ func (p *prober) asMirror(c Conclusion) Conclusion {
 func (p *prober) settle(ctx context.Context, all []asked) Report {
 	at := decisive(all)
 	a := all[at]
-	out := a.report(a.sight, a.conclusion)
-	out.OpenSSL = a.openssl(ctx, a.sight, a.conclusion)
+	out := a.complete(ctx, a.sight, a.conclusion)
 	if a.pull != nil {
 		a.finish(&out)
 	}

@@ -384,7 +384,7 @@ func wholeRegistry(blobs func(*testing.T) string) maker {
 // TestMoreCases makes cases that are not in the table.
 func TestMoreCases(t *testing.T) {
 	t.Parallel()
-	for _, group := range []map[string]more{chainCases(), protocolCases(), fileCases(), imageCases()} {
+	for _, group := range []map[string]more{chainCases(), protocolCases(), fileCases(), imageCases(), buildCases(), loadedCases(), hostsCases()} {
 		for name, c := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -38,6 +38,9 @@ type Said struct {
 	Exit int
 }
 
+// keyTooWeak is openssl's X509_V_ERR_EE_KEY_TOO_SMALL.
+const keyTooWeak = 66
+
 // timedOut is the exit code of timeout(1) for a command that it had to end.
 const timedOut = 124
 
@@ -196,8 +199,8 @@ func (p *prober) why(ok bool, o OpenSSL, s sight, c Conclusion) string {
 		return said + "it knows nothing of the ca in hosts.toml"
 	case c.ID == "trusted-revoked":
 		return said + "it was given the revocation list, and Go never looks at one"
-	case c.ID == "trusted-weak-key":
-		return said + "its security level refuses the small key, and Go takes RSA from 1024 bits on"
+	case c.ID == "trusted-weak-key", c.ID == "trusted-by-older-go" && o.VerifyCode == keyTooWeak:
+		return said + "its security level refuses the small key, and Go takes it: RSA from 1024 bits on, and before 1.24 below that"
 	case c.ID == "trusted-by-intermediate":
 		return said + "it wants the root, unless it is given -partial_chain; to Go each trusted certificate is an end"
 	case c.ID == "trusted-by-leaf":

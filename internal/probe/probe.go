@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
-	"github.com/tkgfix/tkgfix/internal/handshake"
 )
 
 // DefaultTimeout bounds a probe.
@@ -89,14 +88,13 @@ func (p *prober) run(ctx context.Context, img *image) Report {
 	switch {
 	case p.req.Hosts.Fault != "":
 		text := certs.Clean(p.req.Hosts.Fault)
-		s := sight{host: home.host, port: home.port, serverName: home.serverName}
-		return home.report(s, Conclusion{Verdict: VerdictOf("hosts-unreadable"), Note: "containerd cannot go by " + certs.Clean(p.req.Hosts.File) + ": " + text, GoError: text})
+		return home.complete(ctx, home.unseen(), Conclusion{
+			Verdict: VerdictOf("hosts-unreadable"), Note: "containerd cannot go by " + certs.Clean(p.req.Hosts.File) + ": " + text, GoError: text,
+		})
 	case len(p.req.Shown) > 0:
-		s := sight{host: home.host, port: home.port, serverName: home.serverName, shown: handshake.Result{Chain: p.req.Shown}}
-		c := judge(home.question(s), s)
-		out := home.report(s, c)
-		out.OpenSSL = home.openssl(ctx, s, c)
-		return out
+		s := home.unseen()
+		s.shown.Chain = p.req.Shown
+		return home.complete(ctx, s, judge(home.question(s), s))
 	}
 	var all []asked
 	for _, at := range p.hosts() {
@@ -107,6 +105,16 @@ func (p *prober) run(ctx context.Context, img *image) Report {
 		}
 	}
 	return p.settle(ctx, all)
+}
+
+// unseen is a host that is not dialled.
+func (p *prober) unseen() sight { return sight{host: p.host, port: p.port, serverName: p.serverName} }
+
+// complete makes the report, and compares with openssl.
+func (p *prober) complete(ctx context.Context, s sight, c Conclusion) Report {
+	out := p.report(s, c)
+	out.OpenSSL = p.openssl(ctx, s, c)
+	return out
 }
 
 // config is the trust for connections after the look, which are always verified.

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tkgfix/tkgfix/internal/probe"
 )
 
 // scene is what a case is made of.
@@ -34,6 +36,8 @@ type scene struct {
 	ca []byte
 	// timeout, if not the usual one.
 	timeout time.Duration
+	// change adds to the request what a node goes by.
+	change func(*probe.Request)
 }
 
 type maker func(*testing.T) scene
