@@ -66,6 +66,14 @@ func (r *Roots) With(certs ...*x509.Certificate) *Roots {
 // Has tells whether exactly this certificate is trusted.
 func (r *Roots) Has(c *x509.Certificate) bool { return r != nil && r.known[string(c.Raw)] }
 
+// All returns the certificates that are trusted.
+func (r *Roots) All() []*x509.Certificate {
+	if r == nil {
+		return nil
+	}
+	return slices.Clone(r.certs)
+}
+
 // Ignored returns the files of which Go drops something, by path, each with the reason.
 func (r *Roots) Ignored() map[string]string {
 	if r == nil {

@@ -7,20 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tkgfix/tkgfix/internal/probe"
 )
-
-// OpenSSL is what the node's own openssl s_client answered. It is for people and never a verdict: it exits with 0 when it
-// fails, checks no host name and has other rules than Go (tkg-facts.md §6.2).
-type OpenSSL struct {
-	// Available reports that the node has an openssl that answered.
-	Available bool
-	// Code is the number of its last "Verify return code" line, -1 when there was no handshake.
-	Code int
-	// Text is what stands beside the number, or the first error.
-	Text string
-
-	chain []byte // the certificates that it shows
-}
 
 // interpret makes the facts of the parts.
 func (a *answer) interpret() {
@@ -117,35 +106,15 @@ func (h Host) String() string {
 	return text
 }
 
-var verifyCode = regexp.MustCompile(`Verify return code: (\d{1,5}) \(([^)\n]{0,200})\)`)
-
-// readOpenSSL finds the last verdict in the output of openssl s_client. Without a certificate of the peer the code that it
-// prints says nothing: it is 0 for a handshake that failed.
-func readOpenSSL(text string) OpenSSL {
-	out := OpenSSL{Available: true, Code: -1}
-	blocks := pemBlock.FindAllString(text, maxChain)
-	all := verifyCode.FindAllStringSubmatch(text, -1)
-	if len(blocks) == 0 || len(all) == 0 {
-		out.Text = cmp.Or(opensslError(text), "no handshake")
-		return out
+// readOpenSSL takes the exit code, which the script prints behind it, off what openssl s_client printed.
+func readOpenSSL(text string) *probe.Said {
+	out := &probe.Said{Text: text}
+	if i := strings.LastIndex(text, exitMark); i >= 0 {
+		out.Text = text[:i]
+		out.Exit, _ = strconv.Atoi(strings.TrimSpace(text[i+len(exitMark):])) // none if it was cut off
 	}
-	last := all[len(all)-1]
-	out.Code, _ = strconv.Atoi(last[1])
-	out.Text = printable(last[2])
-	out.chain = []byte(strings.Join(blocks, "\n"))
 	return out
 }
 
-const maxChain = 50
-
-var pemBlock = regexp.MustCompile(`-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----`)
-
-// opensslError returns the words of the first error line: number:error:code:library:function:reason.
-func opensslError(text string) string {
-	for line := range strings.Lines(text) {
-		if _, rest, ok := strings.Cut(line, ":error:"); ok {
-			return printable(strings.TrimSpace(rest))
-		}
-	}
-	return ""
-}
+// exitMark is what the script prints before the exit code.
+const exitMark = "\ntkgfix: exit "

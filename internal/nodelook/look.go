@@ -10,6 +10,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/node"
+	"github.com/tkgfix/tkgfix/internal/probe"
 )
 
 // scriptTime bounds the script on the node.
@@ -21,6 +22,8 @@ type LookRequest struct {
 	Registry string
 	// OpenSSL asks for the answer of the node's own openssl s_client, which takes up to ten seconds.
 	OpenSSL bool
+	// Connect is the host:port that openssl dials, and ServerName the name that it asks for; those of Registry if empty.
+	Connect, ServerName string
 	// Now tells the time of this machine, to compare the node's clock with.
 	Now func() time.Time
 
@@ -50,11 +53,13 @@ type Look struct {
 	// Hosts are what containerd goes by for single registries, by path; Config is what its config.toml says of registries.
 	Hosts  []HostsFile
 	Config RegistryConfig
-	// OpenSSL is what the node's own openssl says.
-	OpenSSL OpenSSL
+	// OpenSSL is what the node's own openssl s_client printed, nil if it was not asked. It is for people and never a verdict: it exits with
+	// 0 when it fails, checks no host name and has other rules than Go (tkg-facts.md §6.2).
+	OpenSSL *probe.Said
 	// Notes are lines about what may make a pull differ from a plain handshake: a proxy, a mirror, other trust files.
 	Notes []string
 
+	root    string // of the request
 	environ environment
 	runtime []File // of containerd: its configuration, and certificates for single registries
 }
@@ -129,6 +134,11 @@ func (l Look) LoadedRoots() *certs.Roots {
 // prints is an error. It blocks until the script is done, 90 seconds at most.
 func Take(ctx context.Context, conn *node.Conn, req LookRequest) (Look, error) {
 	hostport := ""
+	for _, name := range []string{req.Registry, req.Connect, req.ServerName} { // they end up in a command
+		if _, _, err := handshake.HostPort(name); err != nil && name != "" {
+			return Look{}, err
+		}
+	}
 	if req.Registry != "" {
 		var err error
 		if _, hostport, err = handshake.HostPort(req.Registry); err != nil {
@@ -138,7 +148,7 @@ func Take(ctx context.Context, conn *node.Conn, req LookRequest) (Look, error) {
 	ctx, cancel := context.WithTimeout(ctx, scriptTime)
 	defer cancel()
 	before := req.Now()
-	out, err := conn.Run(ctx, script(req.root, hostport, req.OpenSSL))
+	out, err := conn.Run(ctx, script(req, hostport))
 	if err != nil {
 		return Look{}, err
 	}
@@ -146,6 +156,7 @@ func Take(ctx context.Context, conn *node.Conn, req LookRequest) (Look, error) {
 	if err != nil {
 		return Look{}, fmt.Errorf("look at node %s: %w", conn.Name(), err)
 	}
+	look.root = req.root
 	look.Skew = skew(look.Time, before, req.Now())
 	if f, ok := look.HostsFor(req.Registry); ok && req.Registry != "" {
 		look.Notes = append(look.Notes, f.note())

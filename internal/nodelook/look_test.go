@@ -2,8 +2,6 @@ package nodelook
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake/registrytest"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/node/nodetest"
@@ -202,96 +199,6 @@ func TestFileName(t *testing.T) {
 		if ok != (want != "") || ok && got != want {
 			t.Errorf("Name of %s: want %q, got %q, %v", path, want, got, ok)
 		}
-	}
-}
-
-func TestProve(t *testing.T) {
-	t.Parallel()
-	root := registrytest.NewRoot(t, "Corp Root CA")
-	renewed := registrytest.NewRoot(t, "Corp Root CA")
-	stranger := registrytest.NewRoot(t, "Other CA")
-	inter := root.Intermediate(t, "Corp Issuing CA")
-	good := registrytest.Serve(t, inter.Leaf(t, nil), nil, inter.Cert)
-	alone := registrytest.Serve(t, inter.Leaf(t, nil), nil)
-	expired := registrytest.Serve(t, inter.Leaf(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, inter.Cert)
-	misnamed := registrytest.Serve(t, inter.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.lab"} }), nil, inter.Cert)
-	oldTLS := registrytest.Serve(t, inter.Leaf(t, nil), func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, inter.Cert)
-
-	cases := map[string]struct {
-		reason    string
-		registry  string
-		trust     []byte
-		candidate []*x509.Certificate
-		own, with certs.Class
-		missing   string
-	}{
-		"Trusted":           {reason: "K01", registry: good, trust: root.PEM(), own: certs.ClassOK},
-		"MissingCA":         {reason: "B03: the candidate is the cure", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassOK},
-		"WrongCandidate":    {reason: "another CA is not", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{stranger.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassUntrustedRoot},
-		"OldKey":            {reason: "B06: the name is right and the key is not", registry: good, trust: renewed.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassSameNameOtherKey, with: certs.ClassOK},
-		"OldKeyOffered":     {reason: "and a candidate of the old key does not help", registry: good, trust: stranger.PEM(), candidate: []*x509.Certificate{renewed.Cert}, own: certs.ClassUntrustedRoot, with: certs.ClassSameNameOtherKey},
-		"RootWithoutInter":  {reason: "B04: the root alone does not complete the chain; the missing certificate is named", registry: alone, trust: stranger.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassMissingIssuer, with: certs.ClassMissingIssuer, missing: "Corp Issuing CA"},
-		"InterAsCandidate":  {reason: "K02: the intermediate is a good anchor for Go", registry: alone, trust: stranger.PEM(), candidate: []*x509.Certificate{inter.Cert}, own: certs.ClassMissingIssuer, with: certs.ClassOK},
-		"Expired":           {reason: "C01: no CA helps", registry: expired, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassExpired, with: certs.ClassExpired},
-		"OtherName":         {reason: "D01: no CA helps", registry: misnamed, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassNameMismatch, with: certs.ClassNameMismatch},
-		"OldTLS":            {reason: "G01: there is no chain to judge", registry: oldTLS, trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassAlert, with: certs.ClassAlert},
-		"Refused":           {reason: "A02", registry: "127.0.0.1:1", trust: root.PEM(), candidate: []*x509.Certificate{root.Cert}, own: certs.ClassRefused, with: certs.ClassRefused},
-		"UnparsableTrusted": {reason: "I01: a file that Go drops is no trust", registry: good, trust: []byte(tkg.Encode(root.PEM(), 1)), own: certs.ClassUntrustedRoot},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn := nodetest.Start(t, nodetest.Options{Resolve: func(string) string { return c.registry }}).Dial(t)
-			proof, err := prove(t.Context(), conn, ProofRequest{Registry: registrytest.Host, Candidate: c.candidate, Now: time.Now},
-				tree(t, map[string]string{tkgPath: string(c.trust)}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff([]certs.Class{c.own, c.with}, []certs.Class{proof.Own.Class, proof.With.Class}); diff != "" {
-				t.Errorf("%s: own and with candidate: -want, +got:\n%s\n%s\n%s", c.reason, diff, proof.Own.Error, proof.With.Error)
-			}
-			if proof.Own.OK != (c.own == certs.ClassOK) || proof.With.OK != (c.with == certs.ClassOK) {
-				t.Errorf("%s: OK: %v, %v", c.reason, proof.Own.OK, proof.With.OK)
-			}
-			if c.missing != "" && !strings.Contains(proof.With.Missing, c.missing) {
-				t.Errorf("%s: want %q to be missing, got %q", c.reason, c.missing, proof.With.Missing)
-			}
-		})
-	}
-}
-
-func TestProveStaleContainerd(t *testing.T) {
-	t.Parallel()
-	root := registrytest.NewRoot(t, "Corp Root CA")
-	registry := registrytest.Serve(t, root.Leaf(t, nil), nil)
-	conn := nodetest.Start(t, nodetest.Options{Resolve: func(string) string { return registry }}).Dial(t)
-	dir := tree(t, map[string]string{tkgPath: string(root.PEM())})
-	look, err := Take(t.Context(), conn, LookRequest{Now: time.Now, root: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	look.Containerd.Started = look.Files[0].Changed.Add(-time.Minute)
-	proof := Proof{Look: look}
-	if err := proof.judge(t.Context(), conn, ProofRequest{Registry: registrytest.Host, Now: time.Now}); err != nil {
-		t.Fatal(err)
-	}
-	if !proof.Own.OK || !strings.Contains(strings.Join(proof.Notes, "\n"), "restarted") {
-		t.Errorf("want valid files and a note on the restart, got %+v, %q", proof.Own, proof.Notes)
-	}
-}
-
-func TestProveWithoutForwarding(t *testing.T) {
-	t.Parallel()
-	root := registrytest.NewRoot(t, "Corp Root CA")
-	registry := registrytest.Serve(t, root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }), nil)
-	_, port, _ := strings.Cut(registry, ":")
-	conn := nodetest.Start(t, nodetest.Options{NoForwarding: true}).Dial(t)
-	proof, err := prove(t.Context(), conn, ProofRequest{Registry: "localhost:" + port, Candidate: []*x509.Certificate{root.Cert}, Now: time.Now}, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if proof.Own.OK || !proof.With.OK || len(proof.Chain) != 1 {
-		t.Errorf("want Go's verdicts on a handshake that a program of the node carries, got %+v, %+v", proof.Own, proof.With)
 	}
 }
 

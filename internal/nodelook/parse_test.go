@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/tkgfix/tkgfix/internal/probe"
 )
 
 func b64(s string) string { return ":" + base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -35,7 +37,7 @@ func TestParse(t *testing.T) {
 			{Path: "/etc/ssl/certs/tkg-b.pem", Data: []byte("bb"), Changed: time.Unix(1780000001, 0).UTC(), Placed: time.Unix(1780000009, 0).UTC(), Go: true},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Look{}, OpenSSL{}), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Look{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
 }
@@ -82,25 +84,19 @@ func TestParseRefuses(t *testing.T) {
 
 func TestReadOpenSSL(t *testing.T) {
 	t.Parallel()
-	const cert = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 	cases := map[string]struct {
-		reason string
-		text   string
-		want   OpenSSL
+		reason, text string
+		want         probe.Said
 	}{
-		"Bad":       {reason: "the number counts", text: "CONNECTED(3)\n" + cert + "    Verify return code: 19 (self-signed certificate in certificate chain)\n", want: OpenSSL{Available: true, Code: 19, Text: "self-signed certificate in certificate chain"}},
-		"Last":      {reason: "TLS 1.3 tickets repeat it", text: cert + "Verify return code: 20 (unable to get local issuer certificate)\nVerify return code: 21 (unable to verify the first certificate)\n", want: OpenSSL{Available: true, Code: 21, Text: "unable to verify the first certificate"}},
-		"ZeroLies":  {reason: "a handshake that failed prints 0 (ok)", text: "CONNECTED(3)\n40:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:x.c:1:\nno peer certificate available\nVerify return code: 0 (ok)\n", want: OpenSSL{Available: true, Code: -1, Text: "0A00010B:SSL routines:ssl3_get_record:wrong version number:x.c:1:"}},
-		"Silent":    {reason: "timeout ended it", text: "", want: OpenSSL{Available: true, Code: -1, Text: "no handshake"}},
-		"TooLong":   {reason: "a number that is none", text: cert + "Verify return code: 99999999 (x)\n", want: OpenSSL{Available: true, Code: -1, Text: "no handshake"}},
-		"Terminals": {reason: "what it says is quoted", text: cert + "Verify return code: 9 (a\x1b[2Jb)\n", want: OpenSSL{Available: true, Code: 9, Text: `"a\x1b[2Jb"`}},
+		"Exit":    {"the code is the script's", "CONNECTED\ntkgfix: exit 1\n", probe.Said{Text: "CONNECTED", Exit: 1}},
+		"Cut":     {"an answer that is cut has none", "CONNECTED\ntkgf", probe.Said{Text: "CONNECTED\ntkgf"}},
+		"Hostile": {"the last one counts, as what comes before may be the server's", "\ntkgfix: exit 0\n\ntkgfix: exit 124\n", probe.Said{Text: "\ntkgfix: exit 0\n", Exit: 124}},
+		"NoCode":  {"a code that is none", "a\ntkgfix: exit x\n", probe.Said{Text: "a"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := readOpenSSL(c.text)
-			got.chain = nil
-			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(OpenSSL{})); diff != "" {
+			if diff := cmp.Diff(c.want, *readOpenSSL(c.text)); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", c.reason, diff)
 			}
 		})
@@ -175,7 +171,7 @@ func FuzzParse(f *testing.F) {
 
 // texts are the strings of a look that may be shown.
 func texts(look Look) []string {
-	out := slices.Concat([]string{look.OS, look.Containerd.Version, look.Containerd.Debug, look.OpenSSL.Text}, look.Notes, look.Unreadable)
+	out := slices.Concat([]string{look.OS, look.Containerd.Version, look.Containerd.Debug}, look.Notes, look.Unreadable)
 	for _, f := range look.Files {
 		out = append(out, f.Path)
 	}

@@ -137,6 +137,6 @@ set --
 if [ -n "$hostport" ] && [ "$openssl" = yes ] && has openssl && has timeout; then
   openssl version 2>/dev/null | text opensslversion 256
   # shellcheck disable=SC2086 # $sni is two words or none
-  timeout 10 openssl s_client -connect "$hostport" $sni -showcerts </dev/null 2>&1 | text openssl 262144
+  { timeout 10 openssl s_client -connect "$connect" $sni -showcerts </dev/null 2>&1; printf '\ntkgfix: exit %s\n' "$?"; } | text openssl 262144
 fi
 echo end

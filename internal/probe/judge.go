@@ -87,7 +87,7 @@ func judge(q Question, s sight) Conclusion {
 		out.Accepted = true
 		out.Verdict, out.Note = q.accepted()
 		if len(coming) > 0 {
-			out.Verdict, out.Note = VerdictOf("trusted-by-older-go"), coming[0].Message
+			out.Verdict = VerdictOf("trusted-by-older-go")
 		}
 	} else {
 		out.Verdict, out.Note, out.Also = faults[0].Verdict, faults[0].Message, faults[1:]

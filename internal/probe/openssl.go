@@ -41,6 +41,9 @@ type Said struct {
 // keyTooWeak is openssl's X509_V_ERR_EE_KEY_TOO_SMALL.
 const keyTooWeak = 66
 
+// maxSaid bounds the certificates of a chain that openssl showed. All are judged: one that is cut would be judged wrongly.
+const maxSaid = 1024
+
 // timedOut is the exit code of timeout(1) for a command that it had to end.
 const timedOut = 124
 
@@ -124,7 +127,7 @@ func (p *prober) trustArgs(s sight) []string {
 // Chain returns the certificates that s_client showed, with -showcerts, the server's own first. What Go cannot read ends it.
 func (said Said) Chain() []*x509.Certificate {
 	var out []*x509.Certificate
-	for rest := []byte(said.Text); len(out) < maxShown; {
+	for rest := []byte(said.Text); len(out) < maxSaid; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			return out

@@ -54,6 +54,9 @@ type Request struct {
 	Shown []*x509.Certificate
 }
 
+// Address is the host:port that is dialled for the target.
+func (r Request) Address() string { return route{connect: r.Connect}.address(r.Host, r.Port) }
+
 // prober carries out one request, at one host.
 type prober struct {
 	req    Request

@@ -33,8 +33,10 @@ type Report struct {
 	WithCandidate *Candidate `json:"withCandidate,omitempty"`
 	// Proxy is the proxy by which the target was reached, without its credentials.
 	Proxy string `json:"proxy,omitempty"`
-	// Hops are the connections that a pull makes, with --image.
+	// Hops are the hosts of containerd's hosts.toml, if there is one, and the connections that a pull makes, with --image.
 	Hops []Hop `json:"hops,omitempty"`
+	// Notes say what else may make a pull from there differ.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Target is what was dialled.
@@ -42,7 +44,7 @@ type Target struct {
 	Host       string `json:"host"`
 	Port       int    `json:"port"`
 	ServerName string `json:"serverName"`
-	// Address is the address and port of the TCP connection; empty when there was none.
+	// Address is the address and port of the TCP connection; empty when there was none, or a proxy or a node made it.
 	Address string `json:"address"`
 }
 
@@ -107,9 +109,9 @@ type Candidate struct {
 	GoError  string `json:"goError"`
 }
 
-// Hop is a connection that a pull makes beside the first.
+// Hop is a connection to one host of a pull.
 type Hop struct {
-	// Role is registry, token, manifest or blob.
+	// Role is mirror, registry, token, manifest or blob.
 	Role     string `json:"role"`
 	Host     string `json:"host"`
 	Accepted bool   `json:"accepted"`

@@ -23,6 +23,9 @@ func (r Report) Text() string {
 	if r.Proxy != "" {
 		line("proxy", "%s", r.Proxy)
 	}
+	if r.From != "local" {
+		line("from", "%s", r.From)
+	}
 	line("accepted", "%s", accepted)
 	line("verdict", "%s", r.ID)
 	line("remedy", "%s", r.Remedy)
@@ -53,6 +56,9 @@ func (r Report) Text() string {
 		}
 		line("with --ca", "%s", answer)
 	}
+	for _, n := range r.Notes {
+		line("note", "%s", n)
+	}
 	fmt.Fprintf(&b, "\n%s\n", strings.ReplaceAll(r.Message, "; ", ";\n  "))
 	return b.String()
 }
@@ -64,6 +70,9 @@ func trustWords(r Report) string {
 	case r.Verdict.Trust:
 		return "a change to what the nodes trust mends it"
 	}
+	if r.Remedy == Restart {
+		return "a restart of containerd mends it"
+	}
 	return "no change to what the nodes trust mends it, nor does recreating the cluster"
 }
 
@@ -73,6 +82,8 @@ func hopWords(h Hop) string {
 		return "not accepted: " + h.Verdict
 	case h.GoError != "":
 		return h.GoError
+	case h.Status == 0:
+		return "accepted: " + h.Verdict
 	}
 	return fmt.Sprint(h.Status)
 }
