@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/probe"
 )
@@ -22,6 +23,16 @@ import (
 // look and the request's timeout at most.
 func Probe(ctx context.Context, conn *node.Conn, req probe.Request) (Look, probe.Report, error) {
 	return probeFrom(ctx, conn, req, "")
+}
+
+// Request is a request for Probe about a registry given as host[:port].
+func Request(registry string) (probe.Request, error) {
+	_, hostport, err := handshake.HostPort(registry)
+	if err != nil {
+		return probe.Request{}, err
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	return probe.Request{Host: host, Port: port}, err
 }
 
 // probeFrom is Probe; root goes before each path on the node, in tests.

@@ -91,8 +91,10 @@ func (p *prober) run(ctx context.Context, img *image) Report {
 	switch {
 	case p.req.Hosts.Fault != "":
 		text := certs.Clean(p.req.Hosts.Fault)
-		return home.complete(ctx, home.unseen(), Conclusion{
+		s := home.unseen()
+		return home.complete(ctx, s, Conclusion{
 			Verdict: VerdictOf("hosts-unreadable"), Note: "containerd cannot go by " + certs.Clean(p.req.Hosts.File) + ": " + text, GoError: text,
+			With: home.question(s).withCandidate(false, text),
 		})
 	case len(p.req.Shown) > 0:
 		s := home.unseen()
@@ -179,7 +181,7 @@ func (p *prober) report(s sight, c Conclusion) Report {
 	out := Report{
 		Target: Target{Host: certs.Clean(p.req.Host), Port: port, ServerName: certs.Clean(p.req.ServerName), Address: s.address},
 		From:   p.req.From, Accepted: c.Accepted, Verdict: c.Verdict, GoError: c.GoError, Also: c.Also, Missing: c.Missing,
-		Chain: certsOf(s.shown.Chain), WithCandidate: c.With, Proxy: shownProxy(s.proxy),
+		Chain: certsOf(s.shown.Chain), Presented: s.shown.Chain, WithCandidate: c.With, Proxy: shownProxy(s.proxy),
 		Roots: Roots{Files: p.req.Trust.Files, Certificates: p.req.Trust.Roots.Len(), Rejected: p.req.Trust.Rejected},
 	}
 	if out.Also == nil {
@@ -191,7 +193,7 @@ func (p *prober) report(s sight, c Conclusion) Report {
 	switch {
 	case len(s.shown.Chain) > 0:
 	case s.older != nil:
-		out.Chain = certsOf(s.older.chain)
+		out.Chain, out.Presented = certsOf(s.older.chain), s.older.chain
 	case s.wide != nil:
 		out.Chain = unread(s.wide.certs)
 	}

@@ -27,8 +27,10 @@ type Report struct {
 	// Missing is the certificate that would complete the chain, when one would.
 	Missing *Missing `json:"missing,omitempty"`
 	Chain   []Cert   `json:"chain"`
-	Roots   Roots    `json:"roots"`
-	OpenSSL OpenSSL  `json:"openssl"`
+	// Presented are the certificates themselves, all of them, as far as Go can read them.
+	Presented []*x509.Certificate `json:"-"`
+	Roots     Roots               `json:"roots"`
+	OpenSSL   OpenSSL             `json:"openssl"`
 	// WithCandidate is the answer with the candidate added to the roots; nil without one.
 	WithCandidate *Candidate `json:"withCandidate,omitempty"`
 	// Proxy is the proxy by which the target was reached, without its credentials.
@@ -119,6 +121,17 @@ type Hop struct {
 	Verdict  string `json:"verdict"`
 	GoError  string `json:"goError"`
 	Chain    []Cert `json:"chain,omitempty"`
+}
+
+// CandidateAccepted says whether the connection would be accepted with the candidate added; false without one.
+func (r Report) CandidateAccepted() bool { return r.WithCandidate != nil && r.WithCandidate.Accepted }
+
+// MissingName names the certificate that would complete the chain; empty when none would.
+func (r Report) MissingName() string {
+	if r.Missing == nil {
+		return ""
+	}
+	return r.Missing.Name
 }
 
 // certsOf returns the certificates that are shown.

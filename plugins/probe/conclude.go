@@ -2,103 +2,101 @@ package probe
 
 import (
 	"cmp"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
-	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-const (
-	// maxData bounds the details of a piece of evidence.
-	maxData = 60 << 10
-	// maxLinks bounds the certificates of a chain that are shown. All are judged.
-	maxLinks = 32
-)
+// maxData bounds the details of a piece of evidence.
+const maxData = 60 << 10
 
-// question is the input with what was read of it.
-type question struct {
-	input
-	Candidate []*x509.Certificate
-	Now       time.Time
+// seen is what one worker saw.
+type seen struct {
+	node   tkg.Node
+	look   nodelook.Look
+	report probe.Report
 }
 
 // conclude makes the output and the evidence of what the workers saw.
-func conclude(in question, nodes []tkg.Node, proofs []nodelook.Proof) (output, []plugins.Evidence) {
-	out := output{Registry: in.Registry, Trusted: len(nodes) > 0, CandidateWorks: in.CA != "" && len(nodes) > 0, Nodes: []result{}}
+func conclude(in input, workers []seen) (output, []plugins.Evidence) {
+	out := output{Registry: in.Registry, Trusted: len(workers) > 0, CandidateWorks: in.CA != "" && len(workers) > 0, Nodes: []result{}}
 	var evidence []plugins.Evidence
-	for i, p := range proofs {
-		r := resultOf(in, nodes[i], p, in.CA != "")
+	for _, s := range workers {
+		r := resultOf(s)
 		out.Trusted = out.Trusted && r.OK
 		out.CandidateWorks = out.CandidateWorks && r.CandidateOK
 		out.Nodes = append(out.Nodes, r)
-		evidence = append(evidence, evidenceOf(in.input, r, p)...)
+		evidence = append(evidence, evidenceOf(in, r, s)...)
 	}
 	out.Class, out.Missing = commonest(out.Nodes)
 	return out, evidence
 }
 
-// judge gives the verdict of docs/checks.md, by the node's own trust and clock, as tkgfix probe does.
-func judge(in question, p nodelook.Proof) probe.Conclusion {
-	host, _, _ := handshake.HostPort(in.Registry) // parse has looked at it
-	files := map[string][]byte{}
-	for _, f := range p.Look.Files {
-		if f.Go {
-			files[f.Path] = f.Data
-		}
+func resultOf(s seen) result {
+	r := s.report
+	out := result{
+		Name: s.node.Name, Address: s.node.Address, From: r.From, Proxy: r.Proxy, OK: r.Accepted, Class: string(classOf(r)), Error: r.GoError,
+		Verdict: r.ID, Remedy: string(r.Remedy), FixableByTrust: r.Verdict.Trust, Also: []string{}, Missing: r.MissingName(), Chain: []link{},
+		OpenSSL: openssl{Available: r.OpenSSL.Available, Code: r.OpenSSL.VerifyCode, Text: r.OpenSSL.Text},
 	}
-	q := probe.Question{Chain: p.Chain, Host: host, Trust: probe.TrustOf(files), Candidate: in.Candidate, Now: in.Now.Add(p.Look.Skew)}
-	if p.Own.Class != certs.ClassOK && (len(p.Chain) == 0 || certs.ClassifyDial(errors.New(p.Own.Error)) == p.Own.Class && p.Own.Class != certs.ClassOther) {
-		return probe.JudgeDial(p.Own.Class, p.Own.Error, q)
+	for _, f := range r.Also {
+		out.Also = append(out.Also, f.ID)
 	}
-	return probe.Judge(q)
+	for _, c := range r.Chain {
+		out.Chain = append(out.Chain, link{
+			Subject: c.Subject, Issuer: c.Issuer, Fingerprint: c.SHA256, NotAfter: c.NotAfter.UTC().Format(time.RFC3339), IsCA: c.IsCA,
+		})
+	}
+	notes := []string{r.Message}
+	if r.Accepted && r.Remedy == probe.None && len(r.Also) == 0 {
+		notes = nil // there is nothing to say
+	}
+	if r.WithCandidate != nil {
+		out.CandidateOK, out.CandidateError = r.WithCandidate.Accepted, r.WithCandidate.GoError
+	}
+	out.Note = join(append(append(notes, r.Notes...), r.OpenSSL.Why))
+	return out
 }
 
-func resultOf(in question, n tkg.Node, p nodelook.Proof, hasCandidate bool) result {
-	r := result{
-		Name: n.Name, Address: n.Address, OK: p.Own.OK, Class: string(p.Own.Class), Error: p.Own.Error, Missing: p.Own.Missing,
-		Chain: []link{}, OpenSSL: openssl{Available: p.Look.OpenSSL.Available, Code: p.Look.OpenSSL.Code, Text: p.Look.OpenSSL.Text},
+// classOf is the coarser class of a verdict, for workflows and steps that go by classes.
+func classOf(r probe.Report) certs.Class {
+	if r.Accepted {
+		return certs.ClassOK
 	}
-	for _, c := range p.Chain[:min(len(p.Chain), maxLinks)] {
-		r.Chain = append(r.Chain, linkOf(certs.Info(c)))
-	}
-	c := judge(in, p)
-	r.Verdict, r.Remedy, r.FixableByTrust, r.Also = c.ID, string(c.Remedy), c.Trust, []string{}
-	for _, f := range c.Also {
-		r.Also = append(r.Also, f.ID)
-	}
-	notes := []string{p.Own.Note}
-	if !c.Accepted {
-		notes = append(notes, c.Text(in.Registry))
-	}
-	if hasCandidate {
-		r.CandidateOK, r.CandidateError, r.Missing = p.With.OK, p.With.Error, p.With.Missing
-		if !p.With.OK && p.With.Note != p.Own.Note {
-			notes = append(notes, p.With.Note)
+	switch id := certs.Class(r.ID); id {
+	case "connect-timeout", "handshake-timeout", "hello-too-large":
+		return certs.ClassTimeout
+	case "name-refused", "old-tls-version", "no-common-cipher", "no-server-certificate", "client-certificate-required", "chain-too-large", "unsupported-server-key":
+		return certs.ClassAlert
+	case "negative-serial", "duplicate-extension", "invalid-policies", "malformed-certificate", "unparsable-intermediate":
+		return certs.ClassUnparsable
+	case certs.ClassDefaultCertificate, certs.ClassAddressNotNamed:
+		return certs.ClassNameMismatch
+	case certs.ClassCANotYetValid:
+		return certs.ClassNotYetValid
+	case certs.ClassCAExtension:
+		return certs.ClassCriticalExtension
+	case certs.ClassCAKeyUsage:
+		return certs.ClassKeyUsage
+	case certs.ClassRenewedLeaf:
+		return certs.ClassMissingIssuer
+	case "proxy-unreachable", "proxy-authentication", "proxy-refuses":
+		return certs.ClassUnreachable
+	case "proxy-intercepts":
+		return certs.ClassUntrustedRoot
+	default:
+		if strings.HasPrefix(r.ID, "trust-file-") {
+			return certs.ClassUntrustedRoot
 		}
+		return id
 	}
-	r.Note = join(append(append(notes, p.Notes...), disagreement(p)))
-	return r
-}
-
-// disagreement says where openssl and Go differ, since people trust openssl.
-func disagreement(p nodelook.Proof) string {
-	o := p.Look.OpenSSL
-	switch {
-	case !o.Available || o.Code < 0 || len(p.Chain) == 0 || (o.Code == 0) == p.Own.OK:
-		return ""
-	case o.Code == 0:
-		return "openssl says ok and containerd will not: openssl checks neither the host name nor all that Go does"
-	}
-	return fmt.Sprintf("openssl says %d (%s) and containerd will pull: Go also accepts a trusted certificate that is no root", o.Code, o.Text)
 }
 
 func join(notes []string) string {
@@ -134,10 +132,10 @@ func commonest(nodes []result) (class, missing string) {
 	return class, missing
 }
 
-func evidenceOf(in input, r result, p nodelook.Proof) []plugins.Evidence {
+func evidenceOf(in input, r result, s seen) []plugins.Evidence {
 	subject := "node " + r.Name
 	own := plugins.Evidence{
-		Subject: subject, Check: "handshake", Verdict: verdict(r.OK), Text: in.Registry + " with the node's own roots: " + said(r.OK, r.Error), Data: details(r, p),
+		Subject: subject, Check: "handshake", Verdict: verdict(r.OK), Text: in.Registry + " with the node's own roots: " + said(r.OK, r.Error), Data: details(s),
 	}
 	if r.Note != "" {
 		own.Text += "\n" + r.Note
@@ -160,12 +158,13 @@ func evidenceOf(in input, r result, p nodelook.Proof) []plugins.Evidence {
 }
 
 // details hold what was presented, byte for byte, so that the verdict can be made again from the run alone.
-func details(r result, p nodelook.Proof) json.RawMessage {
+func details(s seen) json.RawMessage {
 	data, err := json.Marshal(struct {
-		Class string `json:"class"`
-		PEM   string `json:"pem"`
-		Time  string `json:"nodeTime"`
-	}{r.Class, string(certs.Normalize(p.Chain)), p.Look.Time.Format("2006-01-02T15:04:05Z07:00")})
+		Verdict string      `json:"verdict"`
+		PEM     string      `json:"pem"`
+		Time    string      `json:"nodeTime"`
+		Hops    []probe.Hop `json:"hops,omitempty"`
+	}{s.report.ID, string(certs.Normalize(s.report.Presented)), s.look.Time.Format(time.RFC3339), s.report.Hops})
 	if err != nil || len(data) > maxData {
 		return nil
 	}

@@ -1,8 +1,8 @@
-// Package probe is the step probe: each worker shakes hands with the registry, and Go's rules with that worker's own roots say
-// what its containerd would say. Then again with the candidate CA added.
+// Package probe is the step probe: each worker shakes hands with the registry, which is judged as its containerd would, and again with
+// the candidate CA added.
 //
-// The worker dials, this machine judges; nothing is installed or pulled. What the worker's own openssl says stands beside it
-// for people and decides nothing (diagnosis.md §0).
+// It is tkgfix probe --via for each worker: the worker dials, this machine judges (internal/nodelook, internal/probe); nothing is
+// installed or pulled. What the worker's own openssl says stands beside it for people and decides nothing (diagnosis.md §0).
 package probe
 
 import (
@@ -62,11 +62,11 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	proofs, err := s.ask(ctx, workers, nodelook.ProofRequest{Registry: in.Registry, Candidate: candidate, OpenSSL: true, Now: s.env.Now})
+	seen, err := s.ask(ctx, workers, in.Registry, candidate)
 	if err != nil {
 		return none, err
 	}
-	out, evidence := conclude(question{input: in, Candidate: candidate, Now: s.env.Now()}, workers.Nodes, proofs)
+	out, evidence := conclude(in, seen)
 	raw, err := sdk.Output(out)
 	if err != nil {
 		return none, err
@@ -98,11 +98,16 @@ func parse(raw json.RawMessage) (input, tkg.Ref, []*x509.Certificate, error) {
 	return in, ref, candidate, err
 }
 
-func (s step) ask(ctx context.Context, workers nodelook.Workers, req nodelook.ProofRequest) ([]nodelook.Proof, error) {
-	out := make([]nodelook.Proof, len(workers.Nodes))
-	err := workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
-		proof, err := nodelook.Prove(ctx, conn, req)
-		out[i] = proof
+func (s step) ask(ctx context.Context, workers nodelook.Workers, registry string, candidate []*x509.Certificate) ([]seen, error) {
+	req, err := nodelook.Request(registry)
+	if err != nil {
+		return nil, err
+	}
+	req.Candidate, req.Now = candidate, s.env.Now
+	out := make([]seen, len(workers.Nodes))
+	err = workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
+		look, report, err := nodelook.Probe(ctx, conn, req)
+		out[i] = seen{node: workers.Nodes[i], look: look, report: report}
 		return err
 	})
 	return out, err

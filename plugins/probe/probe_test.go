@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake/registrytest"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/plugintest"
@@ -22,15 +24,30 @@ func TestConformance(t *testing.T) {
 	plugintest.Conformance(t, New(sdk.Env{}), plugintest.Cases{})
 }
 
-// seen is what a worker with these roots sees.
-func seen(chain []*x509.Certificate, roots *certs.Roots, candidate ...*x509.Certificate) nodelook.Proof {
-	now := time.Now()
-	p := nodelook.Proof{Chain: chain, Own: certs.Judge(chain, registrytest.Host, roots, now)}
-	if len(candidate) > 0 {
-		p.With = certs.Judge(chain, registrytest.Host, roots.With(candidate...), now)
+// sees is what a worker sees that is shown a chain.
+func sees(t *testing.T, chain []*x509.Certificate, trust []byte, candidate ...*x509.Certificate) seen {
+	t.Helper()
+	return asks(t, probe.Request{
+		Shown: chain, Candidate: candidate, Trust: probe.TrustOf(map[string][]byte{"/etc/ssl/certs/tkg-a.pem": trust}),
+		Said: &probe.Said{Text: "-----BEGIN CERTIFICATE-----\nNew, TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256\nVerify return code: 21 (unable to verify the first certificate)\n"},
+	})
+}
+
+// asks is what a worker says to a request.
+func asks(t *testing.T, req probe.Request) seen {
+	t.Helper()
+	req.Host, req.Port, req.From, req.Now = registrytest.Host, "443", "node/a", time.Now
+	report, err := probe.Run(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.Look.Time = now
-	return p
+	return seen{node: tkg.Node{Name: "a", Address: "10.0.0.1"}, look: nodelook.Look{Time: time.Now()}, report: report}
+}
+
+// dead is a worker on which nothing answers.
+func dead(t *testing.T, candidate ...*x509.Certificate) seen {
+	t.Helper()
+	return asks(t, probe.Request{Connect: map[string]string{registrytest.Host: "127.0.0.1:1"}, Candidate: candidate})
 }
 
 func TestConclude(t *testing.T) {
@@ -39,34 +56,30 @@ func TestConclude(t *testing.T) {
 	inter := root.Intermediate(t, "Corp Issuing CA")
 	leaf := inter.Leaf(t, nil).Cert
 	full, alone := []*x509.Certificate{leaf, inter.Cert}, []*x509.Certificate{leaf}
-	none := certs.NewRoots(nil)
-	trusting := none.With(root.Cert)
-	dead := nodelook.Proof{Own: certs.Verdict{Class: certs.ClassRefused, Error: "dial tcp: connect: connection refused"}}
-	dead.With = dead.Own
-	nodes := []tkg.Node{{Name: "a", Address: "10.0.0.1"}, {Name: "b", Address: "10.0.0.2"}, {Name: "c", Address: "10.0.0.3"}}
 	type answer struct {
 		Trusted, Works bool
 		Class, Missing string
 	}
+	bad := func() seen { return sees(t, full, other.PEM(), root.Cert) }
 	cases := map[string]struct {
 		reason  string
 		ca      string
-		proofs  []nodelook.Proof
+		seen    []seen
 		want    answer
 		summary string
 	}{
-		"AllTrust":       {reason: "nothing to mend", proofs: []nodelook.Proof{seen(full, trusting), seen(full, trusting)}, want: answer{Trusted: true, Class: "ok"}, summary: "all 2 workers trust reg.lab"},
-		"Cure":           {reason: "the candidate is the cure on each", ca: "/ca.pem", proofs: []nodelook.Proof{seen(full, none, root.Cert), seen(full, none, root.Cert)}, want: answer{Works: true, Class: "untrusted-root"}, summary: "all would with the candidate CA"},
-		"MixedFleet":     {reason: "one worker is new already", ca: "/ca.pem", proofs: []nodelook.Proof{seen(full, trusting, root.Cert), seen(full, none, root.Cert)}, want: answer{Works: true, Class: "untrusted-root"}, summary: "1 of 2 workers do not accept"},
-		"WrongCandidate": {reason: "another CA", ca: "/ca.pem", proofs: []nodelook.Proof{seen(full, none, other.Cert)}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "the candidate CA helps 0 of them"},
-		"Intermediate":   {reason: "the missing certificate is named", ca: "/ca.pem", proofs: []nodelook.Proof{seen(alone, none, root.Cert)}, want: answer{Class: "missing-issuer", Missing: "Corp Issuing CA"}, summary: "helps 0"},
-		"OneUnreachable": {reason: "most workers count", ca: "/ca.pem", proofs: []nodelook.Proof{dead, seen(full, none, root.Cert), seen(full, none, root.Cert)}, want: answer{Class: "untrusted-root"}, summary: "helps 2 of them"},
-		"NoCandidate":    {reason: "without a candidate nothing is proved", proofs: []nodelook.Proof{seen(full, none)}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 1 workers do not accept reg.lab: untrusted-root"},
+		"AllTrust":       {reason: "nothing to mend", seen: []seen{sees(t, full, root.PEM()), sees(t, full, root.PEM())}, want: answer{Trusted: true, Class: "ok"}, summary: "all 2 workers trust reg.lab"},
+		"Cure":           {reason: "the candidate is the cure on each", ca: "/ca.pem", seen: []seen{bad(), bad()}, want: answer{Works: true, Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "all would with the candidate CA"},
+		"MixedFleet":     {reason: "one worker is new already", ca: "/ca.pem", seen: []seen{sees(t, full, root.PEM(), root.Cert), bad()}, want: answer{Works: true, Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 2 workers do not accept"},
+		"WrongCandidate": {reason: "another CA", ca: "/ca.pem", seen: []seen{sees(t, full, nil, other.Cert)}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "the candidate CA helps 0 of them"},
+		"Intermediate":   {reason: "the missing certificate is named", ca: "/ca.pem", seen: []seen{sees(t, alone, other.PEM(), root.Cert)}, want: answer{Class: "missing-intermediate", Missing: "Corp Issuing CA"}, summary: "helps 0"},
+		"OneUnreachable": {reason: "most workers count", ca: "/ca.pem", seen: []seen{dead(t, root.Cert), bad(), bad()}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "helps 2 of them"},
+		"NoCandidate":    {reason: "without a candidate nothing is proved", seen: []seen{sees(t, full, other.PEM())}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 1 workers do not accept reg.lab: untrusted-root"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, evidence := conclude(question{input: input{Registry: registrytest.Host, CA: c.ca}, Now: time.Now()}, nodes[:len(c.proofs)], c.proofs)
+			out, evidence := conclude(input{Registry: registrytest.Host, CA: c.ca}, c.seen)
 			missing := out.Missing
 			if c.want.Missing != "" && strings.Contains(missing, c.want.Missing) {
 				missing = c.want.Missing
@@ -86,93 +99,74 @@ func TestConclude(t *testing.T) {
 	}
 }
 
-// TestVerdicts: the step and the command give the same verdicts.
+// TestVerdicts: the step gives the verdicts of the command, and a class for each.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	root, old := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Corp Root CA")
-	leaf := root.Leaf(t, nil).Cert
-	other := root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.lab"} }).Cert
-	none := certs.NewRoots(nil)
-	file := func(data []byte) func(*nodelook.Proof) {
-		return func(p *nodelook.Proof) {
-			p.Look.Files = []nodelook.File{{Path: "/etc/ssl/certs/tkg-a.pem", Data: data, Go: true}}
-		}
-	}
+	leaf := []*x509.Certificate{root.Leaf(t, nil).Cert}
+	other := []*x509.Certificate{root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.lab"} }).Cert}
+	bom := append([]byte("\xef\xbb\xbf"), root.PEM()...)
 	type answer struct {
 		Verdict, Remedy string
 		Trust           bool
 		Also            []string
+		Class           string
 	}
 	cases := map[string]struct {
 		reason string
-		proof  nodelook.Proof
-		change func(*nodelook.Proof)
+		seen   seen
 		want   answer
 	}{
-		"Trusted": {reason: "its own roots", proof: seen([]*x509.Certificate{leaf}, none.With(root.Cert)), change: file(root.PEM()), want: answer{"trusted", "none", false, []string{}}},
-		"OldCA":   {reason: "B06", proof: seen([]*x509.Certificate{leaf}, none.With(old.Cert)), change: file(old.PEM()), want: answer{"same-name-other-key", "replace-ca", true, []string{}}},
-		"BOM":     {reason: "I04 on a node", proof: seen([]*x509.Certificate{leaf}, none), change: file(append([]byte("\xef\xbb\xbf"), root.PEM()...)), want: answer{"trust-file-bom", "fix-encoding", true, []string{}}},
-		"Two":     {reason: "name and trust", proof: seen([]*x509.Certificate{other}, none.With(old.Cert)), change: file(old.PEM()), want: answer{"name-mismatch", "fix-name", false, []string{"same-name-other-key"}}},
-		"Refused": {reason: "no chain", proof: nodelook.Proof{Own: certs.Verdict{Class: certs.ClassRefused, Error: "dial tcp: connection refused"}}, want: answer{"refused", "fix-network", false, []string{}}},
-		"Alert": {
-			reason: "no chain", proof: nodelook.Proof{Own: certs.Verdict{Class: certs.ClassAlert, Error: "remote error: tls: unrecognized name"}},
-			want: answer{"name-refused", "fix-name", false, []string{}},
-		},
-		"OtherKey": {
-			reason: "a chain and a broken handshake", proof: nodelook.Proof{
-				Chain: []*x509.Certificate{leaf},
-				Own:   certs.Verdict{Class: certs.ClassKeyMismatch, Error: "tls: invalid signature by the server certificate: ECDSA verification failure"},
-			}, change: file(root.PEM()), want: answer{"key-mismatch", "fix-server-certificate", false, []string{}},
-		},
+		"Trusted": {"its own roots", sees(t, leaf, root.PEM()), answer{"trusted", "none", false, []string{}, "ok"}},
+		"OldCA":   {"B06", sees(t, leaf, old.PEM()), answer{"same-name-other-key", "replace-ca", true, []string{}, "same-name-other-key"}},
+		"BOM":     {"I04 on a node", sees(t, leaf, bom), answer{"trust-file-bom", "fix-encoding", true, []string{}, "untrusted-root"}},
+		"Two":     {"name and trust", sees(t, other, old.PEM()), answer{"name-mismatch", "fix-name", false, []string{"same-name-other-key"}, "name-mismatch"}},
+		"Refused": {"no chain", dead(t), answer{"refused", "fix-network", false, []string{}, "refused"}},
+		"Stale": {"S01: the daemon is older than the file", asks(t, probe.Request{
+			Shown: leaf, Trust: probe.TrustOf(map[string][]byte{"a": root.PEM()}), Loaded: certs.NewRoots(nil),
+		}), answer{"runtime-older", "restart-runtime", false, []string{}, "runtime-older"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if c.change != nil {
-				c.change(&c.proof)
-			}
-			out, _ := conclude(question{input: input{Registry: registrytest.Host}, Now: time.Now()}, []tkg.Node{{Name: "a"}}, []nodelook.Proof{c.proof})
+			out, _ := conclude(input{Registry: registrytest.Host}, []seen{c.seen})
 			n := out.Nodes[0]
-			if diff := cmp.Diff(c.want, answer{n.Verdict, n.Remedy, n.FixableByTrust, n.Also}); diff != "" {
+			if diff := cmp.Diff(c.want, answer{n.Verdict, n.Remedy, n.FixableByTrust, n.Also, n.Class}); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s\n%s", c.reason, diff, n.Note)
 			}
-		})
-	}
-}
-
-func TestDisagreement(t *testing.T) {
-	t.Parallel()
-	chain := []*x509.Certificate{registrytest.NewRoot(t, "x").Cert}
-	cases := map[string]struct {
-		reason string
-		own    bool
-		ssl    nodelook.OpenSSL
-		want   string
-	}{
-		"BothGood":   {reason: "they agree", own: true, ssl: nodelook.OpenSSL{Available: true}},
-		"BothBad":    {reason: "they agree", ssl: nodelook.OpenSSL{Available: true, Code: 19}},
-		"FalseCalm":  {reason: "D01: no host name is checked", ssl: nodelook.OpenSSL{Available: true}, want: "says ok"},
-		"FalseAlarm": {reason: "K02", own: true, ssl: nodelook.OpenSSL{Available: true, Code: 2, Text: "unable to get issuer certificate"}, want: "says 2"},
-		"Absent":     {reason: "no openssl, no word"},
-		"NoShake":    {reason: "it had no handshake", own: true, ssl: nodelook.OpenSSL{Available: true, Code: -1}},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := nodelook.Proof{Chain: chain, Own: certs.Verdict{OK: c.own}, Look: nodelook.Look{OpenSSL: c.ssl}}
-			if got := disagreement(p); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
-				t.Errorf("%s: want %q, got %q", c.reason, c.want, got)
+			if n.From != "node/a" {
+				t.Errorf("%s: from %q", c.reason, n.From)
 			}
 		})
 	}
 }
 
-func TestEvidenceVerdicts(t *testing.T) {
+// TestClasses: each verdict has a class that older steps know, or is its own.
+func TestClasses(t *testing.T) {
+	t.Parallel()
+	want := map[string]certs.Class{
+		"connect-timeout": certs.ClassTimeout, "name-refused": certs.ClassAlert, "negative-serial": certs.ClassUnparsable, "address-not-named": certs.ClassNameMismatch,
+		"trust-file-der": certs.ClassUntrustedRoot, "proxy-refuses": certs.ClassUnreachable, "expired": certs.ClassExpired, "runtime-older": "runtime-older",
+	}
+	got := map[string]certs.Class{}
+	for id := range want {
+		got[id] = classOf(probe.Report{Verdict: probe.VerdictOf(id)})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+	for _, v := range probe.Verdicts() {
+		if classOf(probe.Report{Verdict: v, Accepted: true}) != certs.ClassOK {
+			t.Errorf("%s is accepted and not ok", v.ID)
+		}
+	}
+}
+
+func TestEvidence(t *testing.T) {
 	t.Parallel()
 	root := registrytest.NewRoot(t, "Corp Root CA")
-	p := seen([]*x509.Certificate{root.Leaf(t, nil).Cert}, certs.NewRoots(nil), root.Cert)
-	p.Look.OpenSSL = nodelook.OpenSSL{Available: true, Code: 21, Text: "unable to verify the first certificate"}
-	_, evidence := conclude(question{input: input{Registry: registrytest.Host, CA: "/ca.pem"}, Now: time.Now()}, []tkg.Node{{Name: "a"}}, []nodelook.Proof{p})
+	leaf := root.Leaf(t, nil).Cert
+	_, evidence := conclude(input{Registry: registrytest.Host, CA: "/ca.pem"}, []seen{sees(t, []*x509.Certificate{leaf}, nil, root.Cert)})
 	got := map[string]plugins.Verdict{}
 	for _, e := range evidence {
 		got[e.Check] = e.Verdict
@@ -180,5 +174,20 @@ func TestEvidenceVerdicts(t *testing.T) {
 	want := map[string]plugins.Verdict{"handshake": plugins.Bad, "handshake-with-candidate": plugins.OK, "openssl": plugins.Info}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
+	}
+	var kept struct{ PEM string }
+	if err := json.Unmarshal(evidence[0].Data, &kept); err != nil || kept.PEM != string(registrytest.PEM(leaf)) {
+		t.Errorf("the chain is not kept byte for byte: %v\n%s", err, kept.PEM)
+	}
+}
+
+// TestDisagreement: where openssl and Go differ, the note says why.
+func TestDisagreement(t *testing.T) {
+	t.Parallel()
+	root := registrytest.NewRoot(t, "Corp Root CA")
+	s := sees(t, []*x509.Certificate{root.Leaf(t, nil).Cert}, root.PEM())
+	out, _ := conclude(input{Registry: registrytest.Host}, []seen{s})
+	if n := out.Nodes[0]; n.OpenSSL.Code != 21 || !strings.Contains(n.Note, "openssl says 21") {
+		t.Errorf("openssl %+v, note %q", n.OpenSSL, n.Note)
 	}
 }

@@ -1,11 +1,5 @@
 package probe
 
-import (
-	"time"
-
-	"github.com/tkgfix/tkgfix/internal/certs"
-)
-
 const inputSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
@@ -35,14 +29,16 @@ const outputSchema = `{
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["name", "address", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
+        "required": ["name", "address", "from", "proxy", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
         "properties": {
           "name": {"type": "string", "description": "name of the node"},
           "address": {"type": "string", "description": "IP address of the node"},
+          "from": {"type": "string", "description": "from where it was dialled: node/NAME"},
+          "proxy": {"type": "string", "description": "the proxy by which the node's containerd goes, without credentials; empty for none"},
           "ok": {"type": "boolean", "description": "whether the node trusts what the registry presents to it, by Go's rules and with its own roots"},
-          "class": {"type": "string", "description": "why not; ok if it does"},
+          "class": {"type": "string", "description": "the verdict by coarser classes; ok if it does"},
           "verdict": {"type": "string", "description": "what must be mended first, one of docs/checks.md"},
-          "remedy": {"type": "string", "description": "who mends it: none, add-ca, replace-ca, fix-encoding, reissue-ca, fix-server-certificate, ..., as docs/checks.md has it"},
+          "remedy": {"type": "string", "description": "who mends it: none, add-ca, replace-ca, fix-encoding, reissue-ca, fix-server-certificate, restart-runtime, ..., as docs/checks.md has it"},
           "fixableByTrust": {"type": "boolean", "description": "whether a CA added to or replaced in what this node trusts makes it pass"},
           "also": {"type": "array", "description": "verdicts that come to light once the first is mended", "items": {"type": "string"}},
           "error": {"type": "string", "description": "the error as containerd words it; empty if it does"},
@@ -102,6 +98,8 @@ type output struct {
 type result struct {
 	Name           string   `json:"name"`
 	Address        string   `json:"address"`
+	From           string   `json:"from"`
+	Proxy          string   `json:"proxy"`
 	OK             bool     `json:"ok"`
 	Class          string   `json:"class"`
 	Verdict        string   `json:"verdict"`
@@ -129,11 +127,4 @@ type openssl struct {
 	Available bool   `json:"available"`
 	Code      int    `json:"code"`
 	Text      string `json:"text"`
-}
-
-func linkOf(c certs.CertInfo) link {
-	return link{
-		Subject: c.Subject, Issuer: c.Issuer, Fingerprint: c.Fingerprint,
-		NotAfter: c.NotAfter.UTC().Format(time.RFC3339), IsCA: c.IsCA,
-	}
 }

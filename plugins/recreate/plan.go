@@ -101,7 +101,12 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	sights, err := see(ctx, workers, nodelook.ProofRequest{Registry: r.Registry, Candidate: r.candidate, Now: s.env.Now})
+	ask, err := nodelook.Request(r.Registry)
+	if err != nil {
+		return none, err
+	}
+	ask.Candidate, ask.Now = r.candidate, s.env.Now
+	sights, err := see(ctx, workers, ask)
 	if err != nil {
 		return none, err
 	}

@@ -1,7 +1,6 @@
 package recreate
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -12,68 +11,81 @@ import (
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// sight is what one worker sees of the registry.
+// sight is what one worker sees of the registry, by its own roots and with the candidate CA beside them.
 type sight struct {
-	node tkg.Node
-	// own is judged with the node's own roots, with is judged with the candidate CA beside them.
-	own, with certs.Verdict
-	notes     []string
+	node   tkg.Node
+	report probe.Report
 }
 
 // see lets each worker dial the registry. It is an error when one cannot be asked: nothing is proved then.
-func see(ctx context.Context, workers nodelook.Workers, req nodelook.ProofRequest) ([]sight, error) {
+func see(ctx context.Context, workers nodelook.Workers, req probe.Request) ([]sight, error) {
 	out := make([]sight, len(workers.Nodes))
 	err := workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
-		proof, err := nodelook.Prove(ctx, conn, req)
-		if err != nil {
-			return err
-		}
-		out[i] = sight{node: workers.Nodes[i], own: proof.Own, with: proof.With, notes: proof.Notes}
-		return nil
+		_, report, err := nodelook.Probe(ctx, conn, req)
+		out[i] = sight{node: workers.Nodes[i], report: report}
+		return err
 	})
 	return out, err
 }
 
 // allTrust reports whether each worker trusts the registry as it is. A cluster without workers proves nothing.
 func allTrust(sights []sight) bool {
-	return len(sights) > 0 && !slices.ContainsFunc(sights, func(s sight) bool { return !s.own.OK })
+	return len(sights) > 0 && !slices.ContainsFunc(sights, func(s sight) bool { return !s.report.Accepted })
 }
 
-// proofBlocks says why what the workers saw does not prove that the candidate CA is the cure. Workers that say the same share a block.
-func proofBlocks(registry string, sights []sight) []plugins.Block {
-	type answer struct {
-		verdict certs.Verdict
-		nodes   []string
+// withError is the error that stays with the candidate added.
+func (s sight) withError() string {
+	if s.report.WithCandidate == nil {
+		return s.report.GoError
 	}
-	var answers []answer
+	return s.report.WithCandidate.GoError
+}
+
+// proofBlocks says why what the workers saw does not prove that the candidate CA, on new nodes, is the cure. Workers that say the same
+// share a block.
+func proofBlocks(registry string, sights []sight) []plugins.Block {
+	var blocks []plugins.Block
+	nodes := map[string][]string{}
 	for _, s := range sights {
-		if s.with.OK {
+		b, ok := s.block(registry)
+		if !ok {
 			continue
 		}
-		i := slices.IndexFunc(answers, func(a answer) bool { return a.verdict.Error == s.with.Error && a.verdict.Missing == s.with.Missing })
-		if i < 0 {
-			i = len(answers)
-			answers = append(answers, answer{verdict: s.with})
+		if nodes[b.Reason] == nil {
+			blocks = append(blocks, b)
 		}
-		answers[i].nodes = append(answers[i].nodes, s.node.Name)
+		nodes[b.Reason] = append(nodes[b.Reason], s.node.Name)
 	}
-	var blocks []plugins.Block
-	for _, a := range answers {
-		hint := cmp.Or(a.verdict.Note, "see what the registry presents: openssl s_client -showcerts -connect "+registry)
-		if a.verdict.Missing != "" {
-			hint = "give a CA file with " + a.verdict.Missing
-		}
-		blocks = append(blocks, plugins.Block{
-			Reason: fmt.Sprintf("as seen from %s, the candidate CA does not make the certificate of %s valid: %s",
-				strings.Join(a.nodes, ", "), registry, a.verdict.Error),
-			Hint: hint,
-		})
+	for i, b := range blocks {
+		blocks[i].Reason = "as seen from " + strings.Join(nodes[b.Reason], ", ") + ", " + b.Reason
 	}
 	return blocks
+}
+
+// block says why one worker speaks against it, without its name.
+func (s sight) block(registry string) (plugins.Block, bool) {
+	v := s.report.Verdict
+	switch {
+	case s.report.Remedy == probe.Restart:
+		return plugins.Block{
+			Reason: "the trust is right already, and containerd has not read it (" + v.ID + "): new nodes would bring nothing but the restart",
+			Hint:   v.Do,
+		}, true
+	case s.report.CandidateAccepted():
+		return plugins.Block{}, false
+	}
+	hint := fmt.Sprintf("%s; see docs/checks.md#%s", v.Do, v.ID)
+	if missing := s.report.MissingName(); missing != "" && v.Trust {
+		hint = "give a CA file with " + missing
+	}
+	return plugins.Block{
+		Reason: fmt.Sprintf("the candidate CA does not make the certificate of %s valid: %s", registry, s.withError()), Hint: hint,
+	}, true
 }
 
 // trustHolds reports whether the list that TkgServiceConfiguration will hold gives new nodes every certificate of the candidate, encoded
@@ -125,22 +137,29 @@ func ownTrustWarning(own []tkg.TrustEntry, candidate []*x509.Certificate) []stri
 func proofEvidence(registry string, sights []sight) []plugins.Evidence {
 	var out []plugins.Evidence
 	for _, s := range sights {
+		r := s.report
 		out = append(out,
-			handshakeEvidence(s.node, "handshake", fmt.Sprintf("%s with the node's own roots", registry), s.own),
-			handshakeEvidence(s.node, "handshake-with-candidate", fmt.Sprintf("%s with the candidate CA added", registry), s.with))
-		for _, note := range s.notes {
+			handshakeEvidence(s, "handshake", fmt.Sprintf("%s with the node's own roots", registry), r.Accepted, r.GoError),
+			handshakeEvidence(s, "handshake-with-candidate", fmt.Sprintf("%s with the candidate CA added", registry), r.CandidateAccepted(), s.withError()))
+		for _, note := range r.Notes {
 			out = append(out, plugins.Evidence{Subject: "node " + s.node.Name, Check: "node-note", Verdict: plugins.Info, Text: note})
 		}
 	}
 	return out
 }
 
-func handshakeEvidence(node tkg.Node, check, what string, v certs.Verdict) plugins.Evidence {
-	e := plugins.Evidence{Subject: "node " + node.Name, Check: check, Verdict: plugins.OK, Text: what + ": valid"}
-	if !v.OK {
-		e.Verdict, e.Text = plugins.Bad, fmt.Sprintf("%s: %s", what, v.Error)
+func handshakeEvidence(s sight, check, what string, ok bool, text string) plugins.Evidence {
+	e := plugins.Evidence{Subject: "node " + s.node.Name, Check: check, Verdict: plugins.OK, Text: what + ": valid"}
+	if !ok {
+		e.Verdict, e.Text = plugins.Bad, fmt.Sprintf("%s: %s", what, text)
 	}
-	e.Data, _ = json.Marshal(v) // plain fields: it cannot go wrong
+	e.Data, _ = json.Marshal(struct { // plain fields: it cannot go wrong
+		OK      bool         `json:"ok"`
+		Verdict string       `json:"verdict"`
+		Error   string       `json:"error"`
+		Missing string       `json:"missing"`
+		Chain   []probe.Cert `json:"chain"`
+	}{ok, s.report.ID, text, s.report.MissingName(), s.report.Chain})
 	return e
 }
 
@@ -148,7 +167,7 @@ func handshakeEvidence(node tkg.Node, check, what string, v certs.Verdict) plugi
 func mixedWarning(sights []sight) []string {
 	trusting := 0
 	for _, s := range sights {
-		if s.own.OK {
+		if s.report.Accepted {
 			trusting++
 		}
 	}

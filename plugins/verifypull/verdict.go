@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -15,9 +15,8 @@ import (
 type seen struct {
 	node    tkg.Node
 	carries bool
-	// verdict is on the registry, with the node's own roots; the zero value when none was given.
-	verdict certs.Verdict
-	notes   []string
+	// report is on the registry, as the node's containerd would judge it; the zero value when none was given.
+	report probe.Report
 }
 
 // waitingFor lists what is not so yet. Nothing left means that the cluster pulls.
@@ -28,8 +27,8 @@ func waitingFor(r request, nodes []seen, pods tally) []string {
 		if len(r.candidate) > 0 && !n.carries {
 			lacking++
 		}
-		if r.registry != "" && !n.verdict.OK {
-			refusing = append(refusing, fmt.Sprintf("%s (%s)", n.node.Name, words(n.verdict)))
+		if r.registry != "" && !n.report.Accepted {
+			refusing = append(refusing, fmt.Sprintf("%s (%s)", n.node.Name, words(n.report)))
 		}
 	}
 	if lacking > 0 {
@@ -75,7 +74,7 @@ func respond(r request, nodes []seen, pods tally) (plugins.PlanResponse, error) 
 	for _, n := range nodes {
 		o := nodeOutput{Name: n.node.Name, Address: n.node.Address, Candidate: n.carries}
 		if r.registry != "" {
-			o.Handshake = words(n.verdict)
+			o.Handshake = words(n.report)
 		}
 		out.Nodes = append(out.Nodes, o)
 	}
@@ -92,11 +91,11 @@ func respond(r request, nodes []seen, pods tally) (plugins.PlanResponse, error) 
 }
 
 // words is the verdict in the form of the output.
-func words(v certs.Verdict) string {
-	if v.OK {
+func words(r probe.Report) string {
+	if r.Accepted {
 		return "ok"
 	}
-	return fmt.Sprintf("%s: %s", v.Class, v.Error)
+	return fmt.Sprintf("%s: %s", r.ID, r.GoError)
 }
 
 func evidence(r request, nodes []seen, pods tally) []plugins.Evidence {
@@ -104,14 +103,17 @@ func evidence(r request, nodes []seen, pods tally) []plugins.Evidence {
 	for _, n := range nodes {
 		subject := "node " + n.node.Name
 		if r.registry != "" {
-			data, _ := json.Marshal(n.verdict) // plain fields: it cannot go wrong
+			data, _ := json.Marshal(struct { // plain fields: it cannot go wrong
+				Verdict string       `json:"verdict"`
+				Chain   []probe.Cert `json:"chain"`
+			}{n.report.ID, n.report.Chain})
 			out = append(out, plugins.Evidence{Subject: subject, Check: "handshake", Verdict: plugins.OK,
 				Text: r.registry + " with the node's own roots: valid", Data: data})
 		}
 		if len(r.candidate) > 0 {
 			out = append(out, plugins.Evidence{Subject: subject, Check: "carries-ca", Verdict: plugins.OK, Text: "each certificate of the CA file is among its trust files"})
 		}
-		for _, note := range n.notes {
+		for _, note := range n.report.Notes {
 			out = append(out, plugins.Evidence{Subject: subject, Check: "node-note", Verdict: plugins.Info, Text: note})
 		}
 	}

@@ -200,11 +200,16 @@ func (s step) look(ctx context.Context, workers nodelook.Workers, r request) ([]
 			}
 			n.carries = carries(look.Roots(), r.candidate)
 		} else {
-			proof, err := nodelook.Prove(ctx, conn, nodelook.ProofRequest{Registry: r.registry, Now: s.env.Now})
+			ask, err := nodelook.Request(r.registry)
 			if err != nil {
 				return err
 			}
-			n.carries, n.verdict, n.notes = carries(proof.Look.Roots(), r.candidate), proof.Own, proof.Notes
+			ask.Now = s.env.Now
+			look, report, err := nodelook.Probe(ctx, conn, ask)
+			if err != nil {
+				return err
+			}
+			n.carries, n.report = carries(look.Roots(), r.candidate), report
 		}
 		out[i] = n
 		return nil

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/plugintest"
@@ -146,9 +147,10 @@ func TestWaitingFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, bad := certs.Verdict{OK: true}, certs.Verdict{Class: "untrusted-root", Error: "x509: certificate signed by unknown authority"}
-	node := func(name string, carries bool, v certs.Verdict) seen {
-		return seen{node: tkg.Node{Name: name, Address: "10.0.0.1"}, carries: carries, verdict: v}
+	good := probe.Report{Accepted: true}
+	bad := probe.Report{Verdict: probe.VerdictOf("untrusted-root"), GoError: "x509: certificate signed by unknown authority"}
+	node := func(name string, carries bool, r probe.Report) seen {
+		return seen{node: tkg.Node{Name: name, Address: "10.0.0.1"}, carries: carries, report: r}
 	}
 	full := request{ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}, registry: registry, candidate: candidate}
 	fine := tally{pulled: 6, fresh: 6}
@@ -166,7 +168,7 @@ func TestWaitingFor(t *testing.T) {
 		},
 		"trusted otherwise": {reason: "a valid handshake does not make up for the CA that was asked for", req: full, nodes: []seen{node("a", false, good)}, pods: fine, want: []string{"1 of 1 workers do not carry the CA"}},
 		"no CA given":       {reason: "what was not asked for is not waited for", req: request{registry: registry}, nodes: []seen{node("a", false, good)}, pods: fine},
-		"no registry given": {reason: "without a registry the pods alone tell", req: request{}, nodes: []seen{node("a", false, certs.Verdict{})}, pods: fine},
+		"no registry given": {reason: "without a registry the pods alone tell", req: request{}, nodes: []seen{node("a", false, probe.Report{})}, pods: fine},
 		"pods failing": {
 			reason: "one pod that fails is enough", req: full, nodes: []seen{node("a", true, good)}, pods: tally{pulled: 3, fresh: 3, failing: 2, starting: 1, why: "demo/web: ImagePullBackOff"},
 			want: []string{"2 of 6 pods: demo/web: ImagePullBackOff", "1 of 6 pods are starting"},
@@ -192,7 +194,7 @@ func TestWaitingFor(t *testing.T) {
 func TestRespond(t *testing.T) {
 	t.Parallel()
 	r := request{ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}, registry: registry}
-	nodes := []seen{{node: tkg.Node{Name: "a", Address: "10.0.0.1"}, verdict: certs.Verdict{OK: true}}}
+	nodes := []seen{{node: tkg.Node{Name: "a", Address: "10.0.0.1"}, report: probe.Report{Accepted: true}}}
 	resp, err := respond(r, nodes, tally{pulled: 6, fresh: 6, unplaced: 1})
 	if err != nil {
 		t.Fatal(err)
