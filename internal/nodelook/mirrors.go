@@ -104,7 +104,7 @@ func (l Look) caFiles(ctx context.Context, conn *node.Conn, h Host) (files map[s
 		switch {
 		case i >= 0:
 			files[p] = l.Files[i].Data
-		case l.missing(p):
+		case l.Missing(p):
 			fault[p] = "it is not there"
 		case path.IsAbs(p) && plain(p) && len(paths) < maxCAFiles:
 			paths = append(paths, p)

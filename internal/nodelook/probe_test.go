@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +38,11 @@ func commands(t *testing.T, print map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// withPath is a node whose commands are in a folder first.
+func withPath(dir string) ssh.Handler {
+	return func(s ssh.Session) { nodetest.Shell(s, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))) }
 }
 
 // ask probes reg.lab from a node.
@@ -174,7 +180,7 @@ func TestProbeClock(t *testing.T) {
 	registry := registrytest.Serve(t, root.Leaf(t, nil), nil)
 	behind := time.Now().Add(-72 * time.Hour)
 	o := at(registry)
-	o.Path = []string{commands(t, map[string]string{"date": fmt.Sprint(behind.Unix())})}
+	o.Session = withPath(commands(t, map[string]string{"date": fmt.Sprint(behind.Unix())}))
 	got, err := ask(t, o, tree(t, map[string]string{tkgPath: string(root.PEM())}), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +230,7 @@ func TestProbeProxy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := nodetest.Options{Path: []string{path}, Resolve: func(hostport string) string {
+			o := nodetest.Options{Session: withPath(path), Resolve: func(hostport string) string {
 				if hostport == proxy {
 					return proxy
 				}
@@ -275,7 +281,7 @@ func TestProbeStale(t *testing.T) {
 				}
 			}
 			o := at(registry)
-			o.Path = []string{commands(t, unit(started, ""))}
+			o.Session = withPath(commands(t, unit(started, "")))
 			got, err := ask(t, o, dir, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -308,8 +314,8 @@ func TestProbeBuild(t *testing.T) {
 	})
 	dir := tree(t, map[string]string{tkgPath: string(root.PEM())})
 	unknown, old := at(box), at(box)
-	unknown.Path = []string{commands(t, map[string]string{"containerd": "containerd of a vendor"})}
-	old.Path = []string{commands(t, unit(time.Now().Add(time.Hour), ""))}
+	unknown.Session = withPath(commands(t, map[string]string{"containerd": "containerd of a vendor"}))
+	old.Session = withPath(commands(t, unit(time.Now().Add(time.Hour), "")))
 	for name, c := range map[string]struct {
 		node          nodetest.Options
 		verdict, said string
@@ -384,7 +390,7 @@ func TestProbeRoots(t *testing.T) {
 	t.Parallel()
 	root, other := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Other CA")
 	o := at(registrytest.Serve(t, root.Leaf(t, nil), nil))
-	o.Path = []string{commands(t, unit(time.Now().Add(-time.Hour), ""))}
+	o.Session = withPath(commands(t, unit(time.Now().Add(-time.Hour), "")))
 	got, err := ask(t, o, tree(t, map[string]string{tkgPath: string(other.PEM())}), func(r *probe.Request) {
 		r.Trust = probe.TrustOf(map[string][]byte{"root.pem": root.PEM()})
 	})
@@ -398,20 +404,41 @@ func TestProbeWithoutForwarding(t *testing.T) {
 	root := registrytest.NewRoot(t, "Corp Root CA")
 	registry := registrytest.Serve(t, root.Leaf(t, func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }), nil)
 	_, port, _ := net.SplitHostPort(registry)
-	forbidden := nodetest.Options{NoForwarding: true}
-	got, err := ask(t, forbidden, t.TempDir(), func(r *probe.Request) {
-		r.Host, r.Port, r.Candidate = "localhost", port, []*x509.Certificate{root.Cert}
-	})
+	bare := t.TempDir() // nothing in it can dial
+	sh, err := exec.LookPath("sh")
+	if err == nil {
+		err = os.Symlink(sh, filepath.Join(bare, "sh"))
+	}
 	if err != nil {
-		t.Fatalf("this needs openssl, which hack/deps.sh installs: %v", err)
+		t.Fatal(err)
 	}
-	if got.Accepted || !got.WithCandidate.Accepted || len(got.Chain) != 1 || got.OpenSSL.VerifyCode <= 0 || !got.OpenSSL.Agrees {
-		t.Errorf("want Go's verdicts on openssl's bytes, got:\n%s", got.Text())
+	alone := func(s ssh.Session) { nodetest.Shell(s, []string{"PATH=" + bare}) }
+	const noted = "forbids TCP forwarding"
+	for name, c := range map[string]struct {
+		reason  string
+		session ssh.Handler
+		noted   bool
+	}{
+		"Carried": {"a program of the node carries the bytes", nil, false},
+		"Shown":   {"nothing does: the chain is the one that the node's openssl was shown", alone, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ask(t, nodetest.Options{NoForwarding: true, Session: c.session}, t.TempDir(), func(r *probe.Request) {
+				r.Host, r.Port, r.Candidate = "localhost", port, []*x509.Certificate{root.Cert}
+			})
+			if err != nil {
+				t.Fatalf("%s: this needs openssl, which hack/deps.sh installs: %v", c.reason, err)
+			}
+			if got.Accepted || !got.CandidateAccepted() || len(got.Chain) != 1 || got.OpenSSL.VerifyCode <= 0 || !got.OpenSSL.Agrees {
+				t.Errorf("%s: want Go's verdicts, got:\n%s", c.reason, got.Text())
+			}
+			if strings.Contains(strings.Join(got.Notes, "\n"), noted) != c.noted {
+				t.Errorf("%s: notes: %q", c.reason, got.Notes)
+			}
+		})
 	}
-	if !strings.Contains(strings.Join(got.Notes, "\n"), "forbids TCP forwarding") {
-		t.Errorf("notes: %q", got.Notes)
-	}
-	_, err = ask(t, forbidden, t.TempDir(), func(r *probe.Request) { r.Host, r.Port = "localhost", "1" })
+	_, err = ask(t, nodetest.Options{NoForwarding: true, Session: alone}, t.TempDir(), func(r *probe.Request) { r.Host, r.Port = "localhost", "1" })
 	if !errors.Is(err, node.ErrForwarding) {
 		t.Errorf("without a chain nobody was asked: %v", err)
 	}
