@@ -31,17 +31,25 @@ func (a *app) probe() *cli.Command {
 
 A proxy is taken from HTTPS_PROXY and NO_PROXY, as containerd takes it.
 
-EXIT STATUS: 0 accepted, 1 not accepted, 2 wrong use.`,
+With --via a node dials, and its containerd's roots, proxy, hosts.toml, clock and Go take the place of this machine's. A node of a
+cluster is found by the Supervisor of the kubeconfig, and opened as in a workflow; any other machine is opened by the SSH agent,
+--ssh-key or --ssh-password-file.
+
+   tkgfix probe registry.corp.example --via team-a/dev1
+   tkgfix probe registry.corp.example --via team-a/dev1/dev1-np1-abc12 --ca corp-root.pem --jump ops@bastion.corp.example
+   tkgfix probe registry.corp.example --via vmware-system-user@10.0.0.21 --ssh-key ~/.ssh/id_ed25519
+
+EXIT STATUS: 0 accepted, 1 not accepted, or the node could not be asked, 2 wrong use.`,
 		OnUsageError: func(c *cli.Context, err error, sub bool) error { return a.wrongUse(usage(c, err, sub)) },
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "roots", Usage: "trust what Go takes of `PATH`, a file or folder, in place of the system's roots"},
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "roots", Usage: "trust what Go takes of `PATH`, a file or folder, in place of the roots there"},
 			&cli.StringFlag{Name: "ca", Usage: "try the certificates in `FILE` beside the roots"},
 			&cli.StringFlag{Name: "server-name", Usage: "ask for `NAME` and want it in the certificate", DefaultText: "HOST"},
 			&cli.StringSliceFlag{Name: "connect", Usage: "dial `ADDR[:PORT]` in place of HOST; OTHER=ADDR[:PORT] for a host that HOST refers to"},
 			&cli.StringFlag{Name: "image", Usage: "go on as a pull of `REPO[:TAG|@DIGEST]` does: token, manifest, blob, each at its host"},
 			&cli.DurationFlag{Name: "timeout", Usage: "give up after `D`", Value: probe.DefaultTimeout},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text or json", Value: "text"},
-		},
+		}, a.viaFlags()...),
 		Action: a.runProbe,
 	}
 }
@@ -57,7 +65,11 @@ func (a *app) runProbe(c *cli.Context) error {
 	if err != nil {
 		return a.wrongUse(err)
 	}
-	r, err := probe.Run(c.Context, req)
+	via, err := a.viaOf(c)
+	if err != nil {
+		return a.wrongUse(err)
+	}
+	r, err := probed(c.Context, via, req)
 	switch {
 	case errors.Is(err, probe.ErrNoImage):
 		return a.wrongUse(err)
@@ -112,9 +124,10 @@ func (a *app) probeRequest(c *cli.Context) (probe.Request, error) {
 
 // trustOf reads the files that the command line names.
 func trustOf(c *cli.Context, req *probe.Request) (err error) {
-	if path := c.String("roots"); path != "" {
+	switch path := c.String("roots"); {
+	case path != "":
 		req.Trust, err = probe.LoadTrust(path)
-	} else {
+	case c.String("via") == "": // a node has its own
 		req.Trust, err = probe.SystemTrust(os.Getenv)
 	}
 	if err != nil {
