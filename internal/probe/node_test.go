@@ -4,12 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -253,7 +252,7 @@ func TestSaid(t *testing.T) {
 	}{
 		"Agrees": {"0", probe.Said{Text: shown("0 (ok)", "")}, probe.OpenSSL{Available: true, Text: "ok", Agrees: true}},
 		"Differs": {"21", probe.Said{Text: shown("21 (unable to verify the first certificate)", "")}, probe.OpenSSL{Available: true, VerifyCode: 21,
-			Text: "unable to verify the first certificate", Why: "openssl says 21 (unable to verify the first certificate): its rules are stricter here than Go's, and containerd goes by Go's"}},
+			Text: "unable to verify the first certificate", Why: "openssl says 21 (unable to verify the first certificate): it reads other files than Go: its own bundle, and only files with a subject hash for a name"}},
 		"NoHandshake": {"0 without a handshake", probe.Said{Text: "New, (NONE), Cipher is (NONE)\nVerify return code: 0 (ok)\n"}, probe.OpenSSL{Available: true, VerifyCode: -1,
 			Text: "no handshake", Why: "openssl says -1 (no handshake): it has no way to a handshake with this server, and Go has"}},
 		"NoTime": {"timeout(1) ended it", probe.Said{Text: shown("0 (ok)", ""), Exit: 124}, probe.OpenSSL{Available: true, VerifyCode: -1,
@@ -268,11 +267,24 @@ func TestSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mine := s
-			mine.change = func(r *probe.Request) { r.OpenSSL, r.Said = "", &c.said }
+			mine.change = func(r *probe.Request) {
+				r.OpenSSL, r.Said = "", &c.said
+				r.Trust.File = "" // those of a node
+			}
 			if diff := cmp.Diff(c.want, run(t, mine).OpenSSL); diff != "" {
 				t.Errorf("%s (-want, +got):\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+// TestSaidOfOtherTrust: roots that were brought are not the node's openssl's.
+func TestSaidOfOtherTrust(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	got := run(t, scene{addr: present(t, p.leaf, p.inter), roots: pemOf(p.root), change: func(r *probe.Request) { r.Said = &probe.Said{} }})
+	if got.OpenSSL.Agrees || !strings.Contains(got.OpenSSL.Why, "has the trust of the node") {
+		t.Errorf("%+v", got.OpenSSL)
 	}
 }
 
@@ -284,11 +296,9 @@ func TestShown(t *testing.T) {
 		return run(t, scene{addr: "127.0.0.1:1", roots: pemOf(roots), ca: pemOf(p.root), change: func(r *probe.Request) {
 			r.Shown = []*x509.Certificate{p.leaf.Certificate, p.inter.Certificate}
 			r.Said = &probe.Said{}
-			r.Now = func() time.Time { return time.Now() }
 		}})
 	}
-	got := map[string]bool{}
-	maps.Copy(got, map[string]bool{"root": ask(p.root).Accepted, "other": ask(authority(t, "Other Root", nil)).Accepted})
+	got := map[string]bool{"root": ask(p.root).Accepted, "other": ask(authority(t, "Other Root", nil)).Accepted}
 	if diff := cmp.Diff(map[string]bool{"root": true, "other": false}, got); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}

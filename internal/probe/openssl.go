@@ -180,6 +180,8 @@ func (said Said) read(out *OpenSSL) bool {
 // why says why openssl and containerd come to different ends.
 func (p *prober) why(ok bool, o OpenSSL, s sight, c Conclusion) string {
 	switch {
+	case p.req.Said != nil && p.req.Trust.File+p.req.Trust.Dir != "":
+		return "openssl has the trust of the node, and Go was given another"
 	case !p.home():
 		return "openssl asked the registry itself, and containerd asks " + certs.Clean(hostPort(p.host, p.port)) + " first, by its hosts.toml"
 	case c.ID == "runtime-older":
