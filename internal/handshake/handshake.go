@@ -56,7 +56,7 @@ func Over(ctx context.Context, conn net.Conn, serverName string, offer Offer) (R
 		NextProtos:       []string{"h2", "http/1.1"},
 		CipherSuites:     offer.CipherSuites,
 		CurvePreferences: offer.Curves,
-		// Not to trust, but to record also what is not trusted: certs.Judge gives the verdict, with the roots of the node and
+		// Not to trust, but to record also what is not trusted: package certs gives the verdict, with the roots of the node and
 		// not of this machine. Nothing but the handshake ever goes over this connection.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {

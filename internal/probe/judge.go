@@ -49,7 +49,7 @@ type Question struct {
 // Judge gives the verdict on a chain by Go's rules. It is pure.
 func Judge(q Question) Conclusion { return judge(q, sight{}) }
 
-// judge gives the verdict on what was seen of a host.
+// judge gives the verdict on what was seen of a host, by the rules of the Go of that containerd. It is pure.
 func judge(q Question, s sight) Conclusion {
 	var out Conclusion
 	id, note := s.verdict()
@@ -306,8 +306,5 @@ func unread(list [][]byte) []Cert {
 func sentence(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
-
-// Text is a conclusion in words: what was found at where, what mends it, what does not, and where to read on.
-func (c Conclusion) Text(where string) string { return c.message(where) }
 
 func hostPort(host, port string) string { return net.JoinHostPort(host, port) }

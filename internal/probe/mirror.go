@@ -99,11 +99,25 @@ func (p *prober) ask(ctx context.Context, img *image) asked {
 	}
 	switch {
 	case !out.conclusion.Accepted || img == nil:
-	case out.conclusion.ID == "trusted-unverified" && p.mirror.SkipVerify: // it is never asked for more without being verified
+	case p.unasked(out.conclusion) != "":
+		out.conclusion.Note = sentence(out.conclusion.Note, "it is not asked for the image: "+p.unasked(out.conclusion))
 	default:
 		out.pull = p.pull(ctx, img)
 	}
 	return out
+}
+
+// unasked says why a host that containerd accepts is not asked for an image; empty if it is.
+func (p *prober) unasked(c Conclusion) string {
+	switch {
+	case c.ID == "trusted-unverified" && p.mirror.SkipVerify:
+		return "tkgfix sends nothing to whom it has not verified"
+	case c.ID == "trusted-by-older-go":
+		return "tkgfix itself goes by the rules of today's Go"
+	case p.mirror.Client:
+		return "its client certificate is containerd's"
+	}
+	return ""
 }
 
 // plain looks at a host that is asked in plain HTTP.

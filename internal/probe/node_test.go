@@ -87,6 +87,11 @@ func buildCases() map[string]more {
 		"SerialUnknownGo": {reason: "F09 where containerd's Go is not known", make: known["F09"], want: negative, said: "fails from Go 1.23 on", differs: "refuses to parse"},
 		"SerialOldGo": {reason: "F09 on containerd 1.7.27", make: built(known["F09"], "1.21", ""), want: older, also: []string{"negative-serial"},
 			said: "fails from Go 1.23 on; this node's containerd 1.7.27 is built with the rules of Go 1.21 and accepts it"},
+		"SerialOldGoImage": {reason: "tkgfix does not read such a certificate for more", make: func(t *testing.T) scene {
+			s := built(known["F09"], "1.21", "")(t)
+			s.image = "team/app:1.0"
+			return s
+		}, want: older, also: []string{"negative-serial"}, said: "it is not asked for the image"},
 		"SerialNewGo":    {reason: "F09 on containerd 1.7.35", make: built(known["F09"], "1.25", ""), want: negative, said: "is built with the rules of Go 1.25"},
 		"SerialByDebug":  {reason: "GODEBUG overrules the go line", make: built(known["F09"], "1.25", "madvdontneed=1,x509negativeserial=1"), want: older, also: []string{"negative-serial"}, said: "is told by GODEBUG"},
 		"SerialByDebug0": {reason: "in both directions", make: built(known["F09"], "1.21", "x509negativeserial=0"), want: negative},
@@ -128,6 +133,9 @@ func loadedCases() map[string]more {
 			said: "will not help beyond the restart", differs: "read them when it started"},
 		"Removed": {reason: "S03: the file is gone, and the process has it still", make: loaded(false, true), want: answer{"runtime-removed", probe.AddCA, true, true},
 			also: []string{"untrusted-root"}, said: "from its next start on", differs: "still has what it read"},
+		"RemovedWithImage": {reason: "the pull goes by what is loaded", make: changed(wholeRegistry(nil), func(r *probe.Request) {
+			r.Loaded, r.Trust = r.Trust.Roots, probe.TrustOf(nil)
+		}), want: answer{"runtime-removed", probe.AddCA, true, true}, also: []string{"untrusted-root"}, said: "the image is there"},
 		"NeitherLoaded": {reason: "a CA that neither has", make: loaded(false, false), want: answer{"untrusted-root", probe.AddCA, false, true}},
 	}
 }
@@ -195,7 +203,7 @@ func hostsCases() map[string]more {
 		"SkipVerify": {reason: "any certificate is taken", make: mirrorScene{trusted: true, edit: edit(func(m *probe.Mirror) { m.CA, m.SkipVerify = nil, true })}.make,
 			want: answer{"trusted-unverified", probe.None, true, false}, also: []string{"untrusted-root"}},
 		"SkipVerifyImage": {reason: "and it is not asked for an image unverified", make: mirrorScene{mirrorDoes: 200, image: image, edit: edit(func(m *probe.Mirror) { m.CA, m.SkipVerify = nil, true })}.make,
-			want: answer{"trusted-unverified", probe.None, true, false}, also: []string{"untrusted-root"}},
+			want: answer{"trusted-unverified", probe.None, true, false}, also: []string{"untrusted-root"}, said: "it is not asked for the image"},
 		"PlainHTTP": {reason: "a mirror without TLS", make: mirrorScene{edit: edit(func(m *probe.Mirror) { m.URL.Scheme = "http" })}.make,
 			want: answer{"trusted-unverified", probe.None, true, false}, also: []string{"untrusted-root"}},
 		"Fault": {reason: "containerd cannot read it", make: mirrorScene{edit: func(h *probe.Hosts) { h.Fault = "toml: expected newline" }}.make,

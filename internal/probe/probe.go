@@ -122,9 +122,13 @@ func (p *prober) complete(ctx context.Context, s sight, c Conclusion) Report {
 	return out
 }
 
-// config is the trust for connections after the look, which are always verified.
+// config is the trust for connections after the look, which are always verified: that of the running containerd.
 func (p *prober) config() *tls.Config {
-	return &tls.Config{RootCAs: p.req.Trust.Roots.Pool(), Time: p.req.Now}
+	roots := p.req.Trust.Roots
+	if p.req.Loaded != nil {
+		roots = p.req.Loaded
+	}
+	return &tls.Config{RootCAs: roots.Pool(), Time: p.req.Now}
 }
 
 func (r Request) complete() Request {
