@@ -1,9 +1,12 @@
 package nodelook
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,16 +121,40 @@ func (l Look) Roots() *certs.Roots {
 	return certs.NewRoots(files)
 }
 
-// LoadedRoots returns what the running containerd trusts, as far as the times of the files tell: Roots without what was
-// written after containerd started.
+// LoadedRoots returns what the running containerd trusts, as far as the times of the files tell: Roots without what was written after
+// containerd started. A bundle that was made anew since then held most of its certificates before: of those in it only the ones of files
+// that are new themselves, of TKG's elsewhere too, are taken for new.
 func (l Look) LoadedRoots() *certs.Roots {
-	files := make(map[string][]byte, len(l.Files))
+	known, fresh, bundles := map[string][]byte{}, map[string][]byte{}, map[string][]byte{}
 	for _, f := range l.Files {
-		if f.Go && !l.NewerThanContainerd(f) {
-			files[f.Path] = f.Data
+		_, named := f.Name()
+		switch newer := l.NewerThanContainerd(f); {
+		case !newer && f.Go:
+			known[f.Path] = f.Data
+		case newer && f.Go && !named && bytes.Count(f.Data, []byte("-----BEGIN CERTIFICATE-----")) > 1:
+			bundles[f.Path] = f.Data
+		case newer:
+			fresh[f.Path] = f.Data
 		}
 	}
-	return certs.NewRoots(files)
+	added := certs.NewRoots(fresh)
+	held := slices.DeleteFunc(certs.NewRoots(bundles).All(), added.Has)
+	return certs.NewRoots(known).With(held...)
+}
+
+// Emptied returns the folders out of which a file, or a link, was taken after containerd started: they were changed, and nothing in them
+// is as new. What it was is not known, and containerd may have read it.
+func (l Look) Emptied() []string {
+	var out []string
+	for _, dir := range slices.Sorted(maps.Keys(l.Folders)) {
+		newer := func(f File) bool {
+			return path.Dir(f.Path) == dir && (l.NewerThanContainerd(f) || f.Placed.After(l.Containerd.Started))
+		}
+		if !l.Containerd.Started.IsZero() && l.Folders[dir].After(l.Containerd.Started) && !slices.ContainsFunc(l.Files, newer) {
+			out = append(out, dir)
+		}
+	}
+	return out
 }
 
 // Take looks at a node by one script over conn. What the node lacks is left empty; an answer that is not what the script

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/probe"
@@ -64,7 +63,7 @@ func (l Look) probe(ctx context.Context, conn *node.Conn, req probe.Request) (Lo
 	req.Build = probe.Build{Name: strings.TrimSpace("this node's containerd " + l.Containerd.Release), Go: l.Containerd.Go, Debug: l.Containerd.Debug}
 	req.Loaded = nil
 	if req.Trust.Roots == nil {
-		req.Trust, req.Loaded = l.trust(), l.loaded()
+		req.Trust, req.Loaded = l.trust(), l.LoadedRoots()
 	}
 	report, err := probe.Run(ctx, req)
 	if err == nil && dialer.failed() == nil && len(report.Chain) == 0 && !report.Accepted {
@@ -83,6 +82,9 @@ func (l Look) probe(ctx context.Context, conn *node.Conn, req probe.Request) (Lo
 	}
 	if l.Skew != 0 {
 		notes = append(notes, fmt.Sprintf("the node's clock is off by %s; dates are judged by it, as containerd does", l.Skew))
+	}
+	if dirs := l.Emptied(); len(dirs) > 0 && !report.Accepted && report.Verdict.Trust {
+		notes = append(notes, "files were taken out of "+strings.Join(dirs, " and ")+" after containerd was started: it may still accept what they held, until its next start")
 	}
 	report.Notes = append(append(report.Notes, l.Notes...), notes...)
 	return l, report, nil
@@ -145,27 +147,4 @@ func (l Look) trust() probe.Trust {
 		}
 	}
 	return probe.TrustOf(files)
-}
-
-// loaded is what the running containerd trusts, as far as can be told. A bundle that was made anew since it started held most of its
-// certificates before: of those in it only the ones of files that are new themselves are taken for new.
-func (l Look) loaded() *certs.Roots {
-	fresh, bundles := map[string][]byte{}, map[string][]byte{}
-	for _, f := range l.Files {
-		_, named := f.Name()
-		switch {
-		case !l.NewerThanContainerd(f):
-		case f.Go && !named && strings.Count(string(f.Data), "-----BEGIN CERTIFICATE-----") > 1:
-			bundles[f.Path] = f.Data
-		default:
-			fresh[f.Path] = f.Data
-		}
-	}
-	out, added := l.LoadedRoots(), certs.NewRoots(fresh)
-	for _, c := range certs.NewRoots(bundles).All() {
-		if !added.Has(c) {
-			out = out.With(c)
-		}
-	}
-	return out
 }

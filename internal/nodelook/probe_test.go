@@ -293,6 +293,31 @@ func TestProbeStale(t *testing.T) {
 	}
 }
 
+// TestProbeRemoved: what was taken out of a folder is not known any more, and that is said.
+func TestProbeRemoved(t *testing.T) {
+	t.Parallel()
+	root, other := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Other Root CA")
+	dir := tree(t, map[string]string{tkgPath: string(root.PEM()), "/etc/pki/tls/certs/other.pem": string(other.PEM())})
+	if err := os.Remove(filepath.Join(dir, tkgPath)); err != nil {
+		t.Fatal(err)
+	}
+	for name, started := range map[string]time.Time{"Before": time.Now().Add(-time.Hour), "After": time.Now().Add(time.Hour)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := at(registrytest.Serve(t, root.Leaf(t, nil), nil))
+			o.Session = withPath(commands(t, unit(started, "")))
+			got, err := ask(t, o, dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := strings.Contains(strings.Join(got.Notes, "\n"), "files were taken out of /etc/ssl/certs after containerd was started")
+			if got.Accepted || said != (name == "Before") {
+				t.Errorf("started %s: %v, notes %q", started, got.Accepted, got.Notes)
+			}
+		})
+	}
+}
+
 // TestProbeBuild: what turns on containerd's Go is judged by that of the node.
 func TestProbeBuild(t *testing.T) {
 	t.Parallel()
