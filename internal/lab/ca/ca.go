@@ -55,6 +55,12 @@ type Leaf struct {
 	IPs          []net.IP
 	// Client makes it a client's certificate as well as a server's.
 	Client bool
+	// ClientOnly makes it a client's certificate and no server's.
+	ClientOnly bool
+	// Ago moves its time of validity into the past.
+	Ago time.Duration
+	// Bare leaves out the intermediates that a server has to send.
+	Bare bool
 }
 
 // Pair is a certificate chain and its key, in PEM.
@@ -105,21 +111,7 @@ func (a *Authority) Issue(leaf Leaf) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	if leaf.Client {
-		usage = append(usage, x509.ExtKeyUsageClientAuth)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: leaf.CommonName, Organization: leaf.Organization},
-		NotBefore:    a.now.Add(-leeway),
-		NotAfter:     a.now.Add(leafLifetime),
-		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		ExtKeyUsage:  usage,
-		DNSNames:     leaf.DNS,
-		IPAddresses:  leaf.IPs,
-	}
-	cert, err := sign(template, a.cert, key.Public(), a.key)
+	cert, err := sign(leaf.template(serial, a.now), a.cert, key.Public(), a.key)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -129,9 +121,44 @@ func (a *Authority) Issue(leaf Leaf) (Pair, error) {
 	}
 	out := encode(cert)
 	for _, c := range a.chain {
-		out = append(out, encode(c)...)
+		if !leaf.Bare {
+			out = append(out, encode(c)...)
+		}
 	}
 	return Pair{Cert: out, Key: keyPEM}, nil
+}
+
+func (l Leaf) template(serial *big.Int, now time.Time) *x509.Certificate {
+	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	switch {
+	case l.ClientOnly:
+		usage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	case l.Client:
+		usage = append(usage, x509.ExtKeyUsageClientAuth)
+	}
+	return &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: l.CommonName, Organization: l.Organization},
+		NotBefore:    now.Add(-leeway - l.Ago),
+		NotAfter:     now.Add(leafLifetime - l.Ago),
+		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage:  usage,
+		DNSNames:     l.DNS,
+		IPAddresses:  l.IPs,
+	}
+}
+
+// Expired returns the authority's own certificate of an earlier time, with the same key, which ran out a day ago.
+func (a *Authority) Expired() ([]byte, error) {
+	template, err := authorityTemplate(a.cert.Subject.CommonName, a.now.Add(-caLifetime-24*time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	cert, err := sign(template, template, a.key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	return encode(cert), nil
 }
 
 // PEM returns the authority's own certificate.

@@ -19,7 +19,7 @@ func TestCorporate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := pki.Registry("registry.lab")
+	pair, err := pki.Server(ca.Good, "registry.lab")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package ca
 
 import (
 	"fmt"
-	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +20,12 @@ type Corporate struct {
 	OtherRoot *Authority
 	// CorpA and CorpB are the unrelated CAs that TkgServiceConfiguration holds for other registries.
 	CorpA, CorpB *Authority
+	// Partner signs the certificates of other hosts that a pull may lead to: a token server, a store of blobs, a mirror.
+	Partner *Authority
+	// Proxy signs what the proxy that looks into TLS presents in the place of a server's own certificate.
+	Proxy *Authority
+	// ExpiredRoot is Root's certificate of an earlier time, with the same key, in PEM.
+	ExpiredRoot []byte
 	// Public stands for the public roots that a node's operating system brings.
 	Public *Authority
 }
@@ -38,6 +43,8 @@ func NewCorporate(now time.Time) (*Corporate, error) {
 		{"Other Root CA", &c.OtherRoot},
 		{"Corp A Root CA", &c.CorpA},
 		{"Corp B Root CA", &c.CorpB},
+		{"Partner Root CA", &c.Partner},
+		{"Corp Proxy CA", &c.Proxy},
 		{"Public Web Root CA", &c.Public},
 	} {
 		group.Go(func() (err error) {
@@ -49,13 +56,11 @@ func NewCorporate(now time.Time) (*Corporate, error) {
 		return nil, fmt.Errorf("making the corporate PKI: %w", err)
 	}
 	var err error
+	if c.ExpiredRoot, err = c.Root.Expired(); err != nil {
+		return nil, err
+	}
 	c.Intermediate, err = c.Root.Intermediate("Laboratory Corp Issuing CA 1")
 	return c, err
-}
-
-// Registry issues the registry's certificate for the name.
-func (c *Corporate) Registry(name string) (Pair, error) {
-	return c.Intermediate.Issue(Leaf{CommonName: name, DNS: []string{name}, IPs: []net.IP{}})
 }
 
 // Files returns what goes to the laboratory's folder ca, by file name.
@@ -65,6 +70,9 @@ func (c *Corporate) Files() map[string][]byte {
 		"intermediate.pem": c.Intermediate.PEM(),
 		"old-root.pem":     c.OldRoot.PEM(),
 		"other-root.pem":   c.OtherRoot.PEM(),
+		"expired-root.pem": c.ExpiredRoot,
+		"partner-root.pem": c.Partner.PEM(),
+		"proxy-root.pem":   c.Proxy.PEM(),
 		"corp-a.pem":       c.CorpA.PEM(),
 		"corp-b.pem":       c.CorpB.PEM(),
 	}

@@ -33,7 +33,7 @@ func Random(n int) (string, error) {
 }
 
 // register makes the Node object as kubelet would, ready.
-func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, address string, now time.Time) error {
+func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, m *member, now time.Time) error {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: spec.Name, Labels: map[string]string{
 			"kubernetes.io/hostname": spec.Name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
@@ -58,7 +58,7 @@ func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, a
 		if live, err = client.CoreV1().Nodes().Update(ctx, live, metav1.UpdateOptions{}); err != nil {
 			return err
 		}
-		live.Status = nodeStatus(spec, address, metav1.NewTime(now))
+		live.Status = nodeStatus(spec, m, metav1.NewTime(now))
 		_, err = client.CoreV1().Nodes().UpdateStatus(ctx, live, metav1.UpdateOptions{})
 		return err
 	})
@@ -68,7 +68,7 @@ func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, a
 	return nil
 }
 
-func nodeStatus(spec NodeSpec, address string, now metav1.Time) corev1.NodeStatus {
+func nodeStatus(spec NodeSpec, m *member, now metav1.Time) corev1.NodeStatus {
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: kind, Status: status, Reason: reason, Message: message, LastHeartbeatTime: now, LastTransitionTime: now}
 	}
@@ -78,7 +78,7 @@ func nodeStatus(spec NodeSpec, address string, now metav1.Time) corev1.NodeStatu
 	}
 	return corev1.NodeStatus{
 		Capacity: has, Allocatable: has,
-		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}, {Type: corev1.NodeHostName, Address: spec.Name}},
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: m.node.Address()}, {Type: corev1.NodeHostName, Address: spec.Name}},
 		Conditions: []corev1.NodeCondition{
 			condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
 			condition(corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -86,7 +86,7 @@ func nodeStatus(spec NodeSpec, address string, now metav1.Time) corev1.NodeStatu
 			condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"),
 		},
 		NodeInfo: corev1.NodeSystemInfo{
-			OSImage: "VMware Photon OS/Linux", OperatingSystem: "linux", Architecture: "amd64", KernelVersion: "6.1.62-photon",
+			OSImage: m.profile.Family.Name(), OperatingSystem: "linux", Architecture: "amd64", KernelVersion: "6.1.62",
 			ContainerRuntimeVersion: "containerd://1.7.27", KubeletVersion: spec.Version, KubeProxyVersion: spec.Version,
 		},
 	}

@@ -2,10 +2,8 @@ package kubelet
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -36,6 +34,8 @@ type runtime struct {
 	images map[string]Image
 }
 
+func newRuntime(node Node) *runtime { return &runtime{node: node, images: map[string]Image{}} }
+
 // present returns the image if the node has it.
 func (r *runtime) present(ref string) (Image, bool) {
 	r.mu.Lock()
@@ -56,29 +56,34 @@ func (r *runtime) pull(ctx context.Context, image string) (Image, error) {
 		return Image{}, fmt.Errorf("failed to parse reference %q: %w", image, err)
 	}
 	ref := named.String()
-	transport := docker.DefaultHTTPTransport(&tls.Config{RootCAs: r.node.Trusted(), MinVersion: tls.VersionTLS12})
-	transport.DialContext = r.node.Dial
-	transport.Proxy = nil // the node's, not the host's
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
-	resolver := docker.NewResolver(docker.ResolverOptions{Hosts: docker.ConfigureDefaultRegistries(
-		docker.WithClient(client), docker.WithAuthorizer(docker.NewDockerAuthorizer(docker.WithAuthClient(client))),
-	)})
+	registries, err := newRegistries(r.node)
+	if err != nil {
+		return Image{}, err
+	}
+	defer registries.close()
+	pulled, err := resolveAndFetch(ctx, docker.NewResolver(docker.ResolverOptions{Hosts: registries.hosts(ctx)}), named)
+	if err != nil {
+		return Image{}, fmt.Errorf("failed to pull and unpack image %q: %w", ref, registries.explain(err))
+	}
+	r.images[image] = pulled
+	return pulled, nil
+}
+
+func resolveAndFetch(ctx context.Context, resolver remotes.Resolver, named reference.Named) (Image, error) {
+	ref := named.String()
 	name, desc, err := resolver.Resolve(ctx, ref)
 	if err != nil {
-		return Image{}, fmt.Errorf("failed to pull and unpack image %q: failed to resolve reference %q: %w", ref, ref, err)
+		return Image{}, fmt.Errorf("failed to resolve reference %q: %w", ref, err)
 	}
 	fetcher, err := resolver.Fetcher(ctx, name)
 	if err != nil {
-		return Image{}, fmt.Errorf("failed to pull and unpack image %q: failed to get fetcher for %q: %w", ref, ref, err)
+		return Image{}, fmt.Errorf("failed to get fetcher for %q: %w", ref, err)
 	}
 	size, err := download(ctx, fetcher, desc)
 	if err != nil {
-		return Image{}, fmt.Errorf("failed to pull and unpack image %q: failed to copy: %w", ref, err)
+		return Image{}, fmt.Errorf("failed to copy: %w", err)
 	}
-	pulled := Image{ID: named.Name() + "@" + desc.Digest.String(), Size: size}
-	r.images[image] = pulled
-	return pulled, nil
+	return Image{ID: named.Name() + "@" + desc.Digest.String(), Size: size}, nil
 }
 
 // download fetches the manifest and all that it names, checks the digests and keeps nothing.
@@ -137,6 +142,5 @@ func verify(ctx context.Context, fetcher remotes.Fetcher, desc ocispec.Descripto
 
 // Pull pulls an image on the node without a pod, by the same handshake and with the same text of error.
 func Pull(ctx context.Context, node Node, image string) (Image, error) {
-	r := &runtime{node: node, images: map[string]Image{}}
-	return r.pull(ctx, image)
+	return newRuntime(node).pull(ctx, image)
 }

@@ -17,6 +17,8 @@ const (
 	reasonPull    = "ErrImagePull"
 	reasonBackOff = "ImagePullBackOff"
 	reasonNever   = "ErrImageNeverPull"
+	// reasonCreating is given while the sandbox is not there yet.
+	reasonCreating = "ContainerCreating"
 )
 
 // The back-off between pulls of one image for one pod is kubelet's: 10 s, doubled up to 5 min.
@@ -32,6 +34,8 @@ type waiting struct{ reason, message string }
 type puller struct {
 	runtime *runtime
 	backOff *flowcontrol.Backoff
+	// old says that the kubelet is one of those that forget the cause while they wait and pass on the runtime's own prefix.
+	old bool
 	// last is the error of the last pull by back-off key; recent kubelets show it while they wait.
 	last map[string]string
 	emit func(eventType, reason, message string)
@@ -53,7 +57,7 @@ func (p *puller) ensure(ctx context.Context, pod *corev1.Pod, container *corev1.
 	if p.backOff.IsInBackOffSinceUpdate(key, p.backOff.Clock.Now()) {
 		message := fmt.Sprintf("Back-off pulling image %q", ref)
 		p.emit(corev1.EventTypeNormal, "BackOff", message)
-		if last, ok := p.last[key]; ok {
+		if last, ok := p.last[key]; ok && !p.old {
 			message += ": " + last
 		}
 		return Image{}, &waiting{reasonBackOff, message}
@@ -65,6 +69,9 @@ func (p *puller) pull(ctx context.Context, key, ref string) (Image, *waiting) {
 	p.emit(corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", ref))
 	began := p.backOff.Clock.Now()
 	image, err := p.runtime.pull(ctx, ref)
+	if err != nil && p.old {
+		err = fmt.Errorf("rpc error: code = Unknown desc = %w", err)
+	}
 	if err != nil {
 		p.emit(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", ref, err))
 		p.backOff.Next(key, p.backOff.Clock.Now())

@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,19 +20,25 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/lab/ca"
 	"github.com/tkgfix/tkgfix/internal/lab/registry"
+	"github.com/tkgfix/tkgfix/internal/lab/vm"
 )
 
 const testImage = "registry.lab:5443/demo/web:1"
 
 // testNode reaches the registry at one address and trusts what it is told to.
 type testNode struct {
-	address string
-	roots   *x509.CertPool
+	address     string
+	roots       *x509.CertPool
+	environment []string
+	clock       time.Duration
+	files       fstest.MapFS
 }
 
-func (n *testNode) Name() string            { return "node-1" }
-func (n *testNode) Address() string         { return "127.64.0.10" }
-func (n *testNode) Trusted() *x509.CertPool { return n.roots }
+func (n *testNode) Containerd() vm.Containerd {
+	return vm.Containerd{Roots: n.roots, Environment: n.environment, SandboxImage: vm.SandboxImage}
+}
+func (n *testNode) Now() time.Time { return time.Now().Add(n.clock) }
+func (n *testNode) FS() fs.FS      { return n.files }
 func (n *testNode) Dial(ctx context.Context, network, hostport string) (net.Conn, error) {
 	if !strings.HasPrefix(hostport, "registry.lab:") {
 		return nil, &net.DNSError{Err: "no such host", Name: hostport}
@@ -45,7 +53,7 @@ func newRegistry(t *testing.T) (*testNode, *ca.Corporate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := pki.Registry("registry.lab")
+	pair, err := pki.Server(ca.Good, "registry.lab")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,12 +65,17 @@ func newRegistry(t *testing.T) (*testNode, *ca.Corporate) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := registry.Start(t.Context(), address, pair)
+	store := registry.New(t.Context())
+	if err := store.Seed(t.Context(), "demo/web", "1", nil); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pair.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = r.Close() })
-	if err := r.Seed(t.Context(), pki.Root.PEM(), "registry.lab:5443", "demo/web", "1"); err != nil {
+	server := registry.NewServer(address)
+	t.Cleanup(func() { _, _ = server.Close(), store.Close() })
+	if err := server.Serve(t.Context(), registry.Front{Certificate: certificate, Handler: store}); err != nil {
 		t.Fatal(err)
 	}
 	return &testNode{address: address, roots: x509.NewCertPool()}, pki
@@ -117,7 +130,7 @@ func TestBackOff(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
 	var events []string
 	p := &puller{
-		runtime: &runtime{node: &failingNode{}, images: map[string]Image{}},
+		runtime: newRuntime(newFailingNode()),
 		backOff: flowcontrol.NewFakeBackOff(backOffFirst, backOffMax, clock),
 		last:    map[string]string{},
 		emit:    func(eventType, reason, message string) { events = append(events, eventType+" "+reason+" "+message) },
@@ -167,6 +180,8 @@ func TestBackOff(t *testing.T) {
 // failingNode reaches nothing.
 type failingNode struct{ testNode }
 
+func newFailingNode() *failingNode { return &failingNode{testNode{roots: x509.NewCertPool()}} }
+
 func (n *failingNode) Dial(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("boom")
 }
@@ -193,7 +208,7 @@ func TestPullPolicy(t *testing.T) {
 				images[k] = v
 			}
 			p := &puller{
-				runtime: &runtime{node: &failingNode{}, images: images}, backOff: flowcontrol.NewBackOff(backOffFirst, backOffMax),
+				runtime: &runtime{node: newFailingNode(), images: images}, backOff: flowcontrol.NewBackOff(backOffFirst, backOffMax),
 				last: map[string]string{}, emit: func(string, string, string) {},
 			}
 			_, why := p.ensure(t.Context(), &corev1.Pod{}, &corev1.Container{Image: testImage, ImagePullPolicy: tc.policy})

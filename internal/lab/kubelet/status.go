@@ -3,6 +3,7 @@ package kubelet
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +26,11 @@ func podStatus(pod *corev1.Pod, outcomes []outcome, where place, now time.Time) 
 	at := metav1.NewTime(now)
 	status := *pod.Status.DeepCopy()
 	status.HostIP, status.HostIPs = where.hostIP, []corev1.HostIP{{IP: where.hostIP}}
-	status.PodIP, status.PodIPs = where.podIP, []corev1.PodIP{{IP: where.podIP}}
+	started := corev1.ConditionFalse
+	if !creating(outcomes) {
+		started = corev1.ConditionTrue
+		status.PodIP, status.PodIPs = where.podIP, []corev1.PodIP{{IP: where.podIP}}
+	}
 	if status.StartTime == nil {
 		status.StartTime = &at
 	}
@@ -53,7 +58,7 @@ func podStatus(pod *corev1.Pod, outcomes []outcome, where place, now time.Time) 
 		ready, reason, message = corev1.ConditionFalse, "ContainersNotReady", fmt.Sprintf("containers with unready status: %v", unready)
 	}
 	for _, c := range []corev1.PodCondition{
-		{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue},
+		{Type: corev1.PodReadyToStartContainers, Status: started},
 		{Type: corev1.PodInitialized, Status: corev1.ConditionTrue},
 		{Type: corev1.ContainersReady, Status: ready, Reason: reason, Message: message},
 		{Type: corev1.PodReady, Status: ready, Reason: reason, Message: message},
@@ -61,6 +66,11 @@ func podStatus(pod *corev1.Pod, outcomes []outcome, where place, now time.Time) 
 		setCondition(&status, c, at)
 	}
 	return status
+}
+
+// creating says whether the pod's sandbox is still to be made.
+func creating(outcomes []outcome) bool {
+	return slices.ContainsFunc(outcomes, func(o outcome) bool { return o.waiting != nil && o.waiting.reason == reasonCreating })
 }
 
 // containerStatus says that a container waits, or that it runs since then.

@@ -1,72 +1,58 @@
-// Package registry runs a container registry (github.com/distribution/distribution) over TLS with a private certificate.
+// Package registry runs a container registry (github.com/distribution/distribution) and the servers around it: a token server, and
+// fronts that present whatever certificate and behaviour a scenario asks for.
 package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // the driver that the registry uses
 	"github.com/sirupsen/logrus"
-
-	"github.com/tkgfix/tkgfix/internal/lab/ca"
 )
 
-const headerTimeout = 10 * time.Second
+// Store is a registry without a server: it keeps images in memory and answers as an http.Handler.
+type Store struct{ app *handlers.App }
 
-// Registry is a running registry.
-type Registry struct {
-	server   *http.Server
-	app      *handlers.App
-	listener net.Listener
-	done     chan struct{}
+// New returns an empty registry that lets everybody in.
+func New(ctx context.Context) *Store { return newStore(ctx, nil) }
+
+// NewGuarded returns an empty registry that asks for a token of the issuer.
+func NewGuarded(ctx context.Context, issuer *Issuer) *Store {
+	return newStore(ctx, configuration.Auth{"token": {
+		"realm": issuer.Realm, "service": issuer.Service, "issuer": issuer.name(), "rootcertbundle": issuer.bundle,
+	}})
 }
 
-// Start serves a registry on the address (host:port) with the certificate, keeping images in memory.
-func Start(ctx context.Context, address string, pair ca.Pair) (*Registry, error) {
-	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
-	if err != nil {
-		return nil, fmt.Errorf("reading the registry's certificate: %w", err)
-	}
-	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("opening the registry's port: %w", err)
-	}
+func newStore(ctx context.Context, auth configuration.Auth) *Store {
 	logrus.SetLevel(logrus.ErrorLevel) // the library's own logger; it logs each request otherwise
-	config := &configuration.Configuration{Storage: configuration.Storage{
+	config := &configuration.Configuration{Auth: auth, Storage: configuration.Storage{
 		"inmemory":    nil,
 		"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 	}}
 	config.Log.AccessLog.Disabled = true
 	config.Log.Level = "error"
 	config.HTTP.Secret = "one registry, one process: nothing to share the secret with"
-	r := &Registry{listener: listener, app: handlers.NewApp(ctx, config), done: make(chan struct{})}
-	r.server = &http.Server{
-		Handler:           r.app,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
-		ReadHeaderTimeout: headerTimeout,
-		// Handshakes that a client gives up are what this registry is for.
-		ErrorLog: log.New(io.Discard, "", 0),
-	}
-	go func() {
-		defer close(r.done)
-		_ = r.server.ServeTLS(listener, "", "") // always ErrServerClosed after Close
-	}()
-	return r, nil
+	return &Store{app: handlers.NewApp(ctx, config)}
 }
 
+// ServeHTTP answers as a registry.
+func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.app.ServeHTTP(w, r) }
+
 // Close ends the registry.
-func (r *Registry) Close() error {
-	err := errors.Join(r.server.Close(), r.app.Shutdown())
-	<-r.done
-	return err
+func (s *Store) Close() error { return s.app.Shutdown() }
+
+// Answer is a handler that gives each request the same error, in the form of the registry API.
+func Answer(status int, code, message string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q,"message":%q}]}`+"\n", code, message) // the client may be gone
+	})
 }
+
+// errSeed is wrapped by what goes wrong while an image is pushed.
+var errSeed = errors.New("pushing the laboratory's image")

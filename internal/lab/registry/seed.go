@@ -5,9 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,17 +22,39 @@ import (
 // maxAnswer bounds what is read of an answer that is only shown.
 const maxAnswer = 4 << 10
 
-// Seed pushes a small, valid image as host/repository:tag through the registry's API, trusting root. host is host:port.
-func (r *Registry) Seed(ctx context.Context, root []byte, host, repository, tag string) error {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(root)
-	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, r.listener.Addr().String())
+// Seed pushes a small, valid image as repository:tag through the registry's API. A guarded registry wants a
+// token of its issuer, nil for others.
+func (s *Store) Seed(ctx context.Context, repository, tag string, issuer *Issuer) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSeed, err)
 	}
-	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	defer transport.CloseIdleConnections()
-	p := pusher{client: &http.Client{Transport: transport}, base: "https://" + host + "/v2/" + repository}
+	server := &http.Server{Handler: s, ReadHeaderTimeout: headerTimeout}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // always ErrServerClosed after Close
+	}()
+	err = s.push(ctx, listener.Addr().String(), repository, tag, issuer)
+	err = errors.Join(err, server.Close())
+	<-served
+	if err != nil {
+		return fmt.Errorf("%w %s:%s: %w", errSeed, repository, tag, err)
+	}
+	return nil
+}
 
+// push pushes the image to the registry that answers at the address.
+func (s *Store) push(ctx context.Context, address, repository, tag string, issuer *Issuer) error {
+	p := pusher{client: &http.Client{Transport: &http.Transport{}}, base: "http://" + address + "/v2/" + repository}
+	defer p.client.CloseIdleConnections()
+	if issuer != nil {
+		token, err := issuer.token([]access{{Type: "repository", Name: repository, Actions: []string{"pull", "push"}}})
+		if err != nil {
+			return err
+		}
+		p.token = token
+	}
 	layer, diff, err := smallLayer()
 	if err != nil {
 		return err
@@ -57,11 +78,11 @@ func (r *Registry) Seed(ctx context.Context, root []byte, host, repository, tag 
 	}
 	for _, blob := range [][]byte{layer, config} {
 		if err := p.blob(ctx, blob); err != nil {
-			return fmt.Errorf("pushing a blob of %s: %w", repository, err)
+			return fmt.Errorf("blob: %w", err)
 		}
 	}
 	if _, err := p.do(ctx, http.MethodPut, p.base+"/manifests/"+tag, ocispec.MediaTypeImageManifest, manifest); err != nil {
-		return fmt.Errorf("pushing the manifest of %s: %w", repository, err)
+		return fmt.Errorf("manifest: %w", err)
 	}
 	return nil
 }
@@ -69,6 +90,7 @@ func (r *Registry) Seed(ctx context.Context, root []byte, host, repository, tag 
 type pusher struct {
 	client *http.Client
 	base   string
+	token  string
 }
 
 func (p pusher) blob(ctx context.Context, data []byte) error {
@@ -95,6 +117,9 @@ func (p pusher) do(ctx context.Context, method, address, contentType string, bod
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if p.token != "" {
+		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {

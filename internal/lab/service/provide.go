@@ -50,6 +50,9 @@ func (s *Service) provide(ctx context.Context, c *cluster, tkc *unstructured.Uns
 	if err := s.join(ctx, c, capi); err != nil {
 		return false, err
 	}
+	if err := s.retire(ctx, c); err != nil {
+		return false, err
+	}
 	err = s.edit(ctx, s.kinds.clusters, capi, true, func(u *unstructured.Unstructured) {
 		set(u, "Provisioned", "status", "phase")
 		setConditions(u, s.host.Now(), clusterConditions(true, "", "")...)
@@ -60,7 +63,7 @@ func (s *Service) provide(ctx context.Context, c *cluster, tkc *unstructured.Uns
 	if err := s.report(ctx, tkc, c, "running", tkcConditions(true, true, "", "")); err != nil {
 		return false, err
 	}
-	c.settled = tkc.GetGeneration()
+	c.settled.Store(tkc.GetGeneration())
 	s.log.Info("cluster is ready", "cluster", c.ref.String(), "endpoint", c.guest.Address())
 	s.changed()
 	return true, nil
@@ -172,7 +175,7 @@ func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstr
 		err = s.edit(ctx, s.kinds.machines, machine, true, func(u *unstructured.Unstructured) {
 			set(u, "Running", "status", "phase")
 			set(u, map[string]any{"name": n.name}, "status", "nodeRef")
-			set(u, map[string]any{"kubeletVersion": n.version, "osImage": "VMware Photon OS/Linux"}, "status", "nodeInfo")
+			set(u, map[string]any{"kubeletVersion": n.version, "osImage": s.host.Profile(c.ref).Family.Name()}, "status", "nodeInfo")
 			setConditions(u, s.host.Now(), condition{kind: "Ready", status: "True", reason: "Ready"},
 				condition{kind: "NodeHealthy", status: "True", reason: "NodeHealthy"}, condition{kind: "UpToDate", status: "True", reason: "UpToDate"})
 		})

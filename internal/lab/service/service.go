@@ -3,7 +3,8 @@
 // cluster itself, and takes them down again in order.
 //
 // TkgServiceConfiguration is read when a node is made and never again: an edit changes no node that is there (tkg-facts.md §2 has three
-// conflicting statements about that; the laboratory takes the one that a repair has to survive).
+// conflicting statements about that; the laboratory takes the one that a repair has to survive). An edit of a TanzuKubernetesCluster's
+// spec replaces its nodes, the control plane's as well.
 package service
 
 import (
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -81,8 +83,10 @@ type cluster struct {
 	ref   types.NamespacedName
 	uid   types.UID
 	nodes []nodePlan
+	// old are nodes that go when those in their place are there.
+	old []nodePlan
 	// settled is the generation that is completely carried out.
-	settled int64
+	settled atomic.Int64
 }
 
 // Options say what a service works on.
@@ -169,8 +173,14 @@ func (s *Service) reconcile(ctx context.Context, ref types.NamespacedName) (bool
 	if tkc.GetDeletionTimestamp() != nil {
 		return s.remove(ctx, c, tkc)
 	}
-	if c.settled == tkc.GetGeneration() {
+	settled := c.settled.Load()
+	if settled == tkc.GetGeneration() {
 		return true, nil
+	}
+	if settled != 0 {
+		if err := c.roll(tkc); err != nil {
+			return false, err
+		}
 	}
 	return s.provide(ctx, c, tkc)
 }
@@ -194,6 +204,16 @@ func (s *Service) remember(tkc *unstructured.Unstructured) (*cluster, error) {
 	c := &cluster{guest: g, ref: ref, uid: tkc.GetUID(), nodes: nodes}
 	s.clusters[tkc.GetUID()] = c
 	return c, nil
+}
+
+// Settled returns the generation of the TanzuKubernetesCluster that is completely carried out; 0 for none.
+func (s *Service) Settled(uid types.UID) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.clusters[uid]; ok {
+		return c.settled.Load()
+	}
+	return 0
 }
 
 func (s *Service) forget(uid types.UID) {

@@ -27,7 +27,10 @@ const User = "vmware-system-user"
 const SSHPort = 2222
 
 // restartEvery is how often a node looks whether somebody asked for a restart of containerd.
-const restartEvery = 250 * time.Millisecond
+const restartEvery = 100 * time.Millisecond
+
+// runTimeout bounds a script.
+const runTimeout = time.Minute
 
 // Spec says what node to make.
 type Spec struct {
@@ -38,6 +41,12 @@ type Spec struct {
 	Address string
 	// Hosts are names that the node knows, with their addresses.
 	Hosts map[string]string
+	// Routes are addresses that the node's network delivers elsewhere than to themselves.
+	Routes map[string]string
+	// Family is the kind of operating system; Photon if empty.
+	Family Family
+	// Clock is what is added to the time on the node: a clock that is wrong is wrong from the first boot on.
+	Clock time.Duration
 	// SystemRoots is what the operating system trusts by itself, in PEM.
 	SystemRoots []byte
 	// Trust is rendered once, when the node is made: as cloud-init does at first boot (tkg-facts.md §2).
@@ -59,8 +68,17 @@ type Node struct {
 	// watched is closed when nobody waits for restarts any more.
 	watched chan struct{}
 
-	mu    sync.Mutex
-	roots *x509.CertPool
+	mu         sync.Mutex
+	containerd Containerd
+}
+
+// Containerd is what a running containerd has taken in when it started.
+type Containerd struct {
+	Roots *x509.CertPool
+	// Environment is NAME=value.
+	Environment []string
+	// SandboxImage is the image of each pod's pause container.
+	SandboxImage string
 }
 
 // Start makes the node and serves SSH on it.
@@ -121,19 +139,42 @@ func (n *Node) Address() string { return n.spec.Address }
 // Root returns the node's root folder.
 func (n *Node) Root() string { return n.spec.Root }
 
-// startContainerd loads the roots and notes the time.
+// startContainerd loads what containerd goes by and notes the time.
 func (n *Node) startContainerd() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.roots = Roots(n.spec.Root)
-	return writeStamp(n.spec.Root, n.spec.Now())
+	n.containerd = Containerd{Roots: Roots(n.spec.Root), Environment: unitEnvironment(n.spec.Root), SandboxImage: sandboxImage(n.spec.Root)}
+	return writeStamp(n.spec.Root, n.Now(), n.containerd.Environment)
 }
 
-// Trusted returns the roots that the node's containerd loaded when it started.
-func (n *Node) Trusted() *x509.CertPool {
+// Containerd returns what the node's containerd goes by since its last start.
+func (n *Node) Containerd() Containerd {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.roots
+	return n.containerd
+}
+
+// Now returns the time as the node's clock has it.
+func (n *Node) Now() time.Time { return n.spec.Now().Add(n.spec.Clock) }
+
+// FS returns the node's files.
+func (n *Node) FS() fs.FS { return tree(n.spec.Root) }
+
+// Run runs a script on the node, as somebody who has logged in does, and returns when it has ended. The error holds what it wrote.
+func (n *Node) Run(ctx context.Context, script string) error {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	cmd := n.command(script, false)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := n.group.Start(ctx, cmd); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("running a script on %s: %w: %s", n.spec.Name, err, strings.TrimSpace(said.String()))
+	}
+	return nil
 }
 
 // Lookup resolves a name as the node does: by its own etc/hosts. An address is its own.
@@ -167,6 +208,9 @@ func (n *Node) Dial(ctx context.Context, network, hostport string) (net.Conn, er
 	address, err := n.Lookup(host)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	if to, ok := n.spec.Routes[address]; ok {
+		address = to
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: &net.TCPAddr{IP: net.ParseIP(n.spec.Address)}}
 	return dialer.DialContext(ctx, network, net.JoinHostPort(address, port))

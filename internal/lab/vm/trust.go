@@ -4,17 +4,10 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/base64"
-	"fmt"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
-)
-
-// Where a Photon node keeps what it trusts (tkg-facts.md §2).
-const (
-	certsDir   = "etc/ssl/certs"
-	bundleFile = "etc/pki/tls/certs/ca-bundle.crt"
 )
 
 // Trust is one entry of additionalTrustedCAs as it is stored: the name and the base64 text.
@@ -44,49 +37,13 @@ func (t Trust) decode() ([]byte, bool) {
 	return out, err == nil
 }
 
-// renderTrust writes each entry to the node's folder and joins everything there into the bundle, as Photon's
-// rehash_ca_certificates.sh does with cat: a PEM without a newline at its end glues to the next one (tkg-facts.md §2).
-func renderTrust(root string, system []byte, entries []Trust) error {
-	dir := filepath.Join(root, certsDir)
-	if err := os.WriteFile(filepath.Join(dir, "public-web-root.pem"), system, 0o644); err != nil {
-		return fmt.Errorf("writing the system's roots: %w", err)
-	}
-	for _, entry := range entries {
-		data, ok := entry.decode()
-		// A name with a slash would leave the folder. The CRD refuses such names; this is the second lock.
-		if !ok || filepath.Base(entry.fileName()) != entry.fileName() {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, entry.fileName()), data, 0o644); err != nil {
-			return fmt.Errorf("writing trust entry %s: %w", entry.Name, err)
-		}
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.pem"))
-	if err != nil {
-		return fmt.Errorf("listing trust files: %w", err)
-	}
-	sort.Strings(files)
-	var bundle []byte
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("joining trust files: %w", err)
-		}
-		bundle = append(bundle, data...)
-	}
-	if err := os.WriteFile(filepath.Join(root, bundleFile), bundle, 0o644); err != nil {
-		return fmt.Errorf("writing the bundle: %w", err)
-	}
-	return nil
-}
-
 // Roots loads what a Go program on the node trusts, by Go's rules: the first bundle file that exists and every file of the two
 // folders; files that do not parse count for nothing, without a word (crypto/x509 root_unix.go, root_linux.go; tkg-facts.md §2).
 func Roots(root string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, name := range []string{
-		"etc/ssl/certs/ca-certificates.crt", bundleFile, "etc/ssl/ca-bundle.pem", "etc/pki/tls/cacert.pem",
-		"etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "etc/ssl/cert.pem",
+		ubuntuBundle, photonBundle, "etc/ssl/ca-bundle.pem", "etc/pki/tls/cacert.pem",
+		rhelBundle, "etc/ssl/cert.pem",
 	} {
 		data, err := readInside(root, name)
 		if err == nil {
@@ -118,12 +75,38 @@ func linkLeavesDir(path string) bool {
 	return err == nil && filepath.Base(target) != target
 }
 
-// readInside reads a file of the node without ever following a link out of its root.
-func readInside(root, name string) ([]byte, error) {
-	r, err := os.OpenRoot(root)
+// maxLinks bounds the links that are followed to a file.
+const maxLinks = 10
+
+// tree is a node's file system. No link leads out of it: an absolute one is one within the node.
+type tree string
+
+// Open opens a file or folder for reading.
+func (t tree) Open(name string) (fs.File, error) {
+	r, err := os.OpenRoot(string(t))
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return r.ReadFile(name)
+	for range maxLinks {
+		info, err := r.Lstat(name)
+		if err != nil {
+			return nil, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return r.Open(name)
+		}
+		target, err := r.Readlink(name)
+		if err != nil {
+			return nil, err
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join("/", filepath.Dir(name), target)
+		}
+		name = filepath.Clean(target)[1:]
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("too many links")}
 }
+
+// readInside reads a file of the node.
+func readInside(root, name string) ([]byte, error) { return fs.ReadFile(tree(root), name) }

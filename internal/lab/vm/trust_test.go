@@ -36,7 +36,7 @@ func TestRenderTrust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := newRoot(t)
-			if err := renderTrust(dir, system, []Trust{tc.entry}); err != nil {
+			if err := renderTrust(dir, Photon, system, []Trust{tc.entry}); err != nil {
 				t.Fatal(err)
 			}
 			got, err := os.ReadFile(filepath.Join(dir, certsDir, "tkg-a.pem"))
@@ -46,7 +46,7 @@ func TestRenderTrust(t *testing.T) {
 			if diff := cmp.Diff(string(tc.want), string(got)); diff != "" {
 				t.Errorf("%s (-want, +got):\n%s", tc.reason, diff)
 			}
-			bundle, err := os.ReadFile(filepath.Join(dir, bundleFile))
+			bundle, err := os.ReadFile(filepath.Join(dir, photonBundle))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestRoots(t *testing.T) {
 		a, b   bool
 	}{
 		"Folder":     {"each file of the folder counts", map[string][]byte{"etc/ssl/certs/x": a, "etc/pki/tls/certs/y": b}, [2]string{}, true, true},
-		"FirstOnly":  {"only the first bundle that exists counts", map[string][]byte{bundleFile: a, "etc/ssl/ca-bundle.pem": b}, [2]string{}, true, false},
+		"FirstOnly":  {"only the first bundle that exists counts", map[string][]byte{photonBundle: a, "etc/ssl/ca-bundle.pem": b}, [2]string{}, true, false},
 		"Garbage":    {"a file that does not parse is nothing", map[string][]byte{"etc/ssl/certs/x": []byte("LS0t"), "etc/ssl/certs/y": b}, [2]string{}, false, true},
 		"SubFolder":  {"folders are not entered", map[string][]byte{"etc/ssl/certs/sub/x": a}, [2]string{}, false, false},
 		"OtherDir":   {"a link to another folder counts", map[string][]byte{"usr/local/x.crt": a}, [2]string{"../../../usr/local/x.crt", "etc/ssl/certs/x.pem"}, true, false},
@@ -151,7 +151,7 @@ func FuzzTrustDecode(f *testing.F) {
 func newRoot(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, sub := range []string{certsDir, filepath.Dir(bundleFile), "usr/local"} {
+	for _, sub := range []string{certsDir, filepath.Dir(photonBundle), "usr/local"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
