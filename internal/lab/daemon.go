@@ -12,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -25,19 +22,12 @@ import (
 	"github.com/tkgfix/tkgfix/internal/lab/guest"
 	"github.com/tkgfix/tkgfix/internal/lab/plane"
 	"github.com/tkgfix/tkgfix/internal/lab/proc"
-	"github.com/tkgfix/tkgfix/internal/lab/registry"
 	"github.com/tkgfix/tkgfix/internal/lab/service"
 	"github.com/tkgfix/tkgfix/internal/lab/vm"
 )
 
-const (
-	registryHost = "registry.lab"
-	registryPort = "5443"
-	repository   = "demo/web"
-	tag          = "1"
-	// setupUser is who makes the scenario, so that the audit log tells it from what users do later.
-	setupUser = "lab-setup"
-)
+// setupUser is who makes the scenarios, so that the audit log tells that from what users do later.
+const setupUser = "lab-setup"
 
 // DaemonOptions say what a daemon runs.
 type DaemonOptions struct {
@@ -61,22 +51,30 @@ type daemon struct {
 	group      *proc.Group
 	pool       *guest.Pool
 	pki        *ca.Corporate
+	earlier    ca.Pair // the certificate that the registry had before its present one
 	supervisor *plane.Plane
-	registry   *registry.Registry
+	servers    *servers
 	service    *service.Service
 	config     *rest.Config // of setupUser on the Supervisor
 
-	mu    sync.Mutex
-	state State
+	planted int // how often dev1's nodes have been made
+
+	mu       sync.Mutex
+	state    State
+	current  Scenario
+	listener func(line string)
 }
 
 // Daemon runs a laboratory until ctx ends, and then ends all of it. It does not remove the folder: Down does.
 func Daemon(ctx context.Context, opts DaemonOptions) error {
-	d := &daemon{opts: opts}
+	first, err := findScenario(opts.Scenario)
+	if err != nil {
+		return err
+	}
+	d := &daemon{opts: opts, current: first}
 	// The children's thread has to outlive everything, also the orderly end.
 	threads, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
-	var err error
 	if d.group, err = proc.NewGroup(threads, filepath.Join(opts.Dir, "processes")); err != nil {
 		return err
 	}
@@ -97,14 +95,17 @@ func Daemon(ctx context.Context, opts DaemonOptions) error {
 	serviceCtx, stopService := context.WithCancel(ctx)
 	defer stopService()
 	group.Go(func() error { return d.service.Run(serviceCtx) })
+	control, err := d.listen(ctx)
+	if err != nil {
+		return err
+	}
 	group.Go(func() error {
-		if err := d.scenario(ctx); err != nil {
+		if err := d.begin(ctx, first); err != nil {
 			return err
 		}
-		d.setPhase(Ready)
 		d.say("ready after %s", opts.Now().Sub(began).Round(100*time.Millisecond))
 		d.say(readyLine)
-		return nil
+		return d.serveControl(ctx, control)
 	})
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -113,17 +114,30 @@ func Daemon(ctx context.Context, opts DaemonOptions) error {
 	return err
 }
 
-// say tells who started the daemon what has been done. Nobody may be listening any more.
+// say tells who started the daemon, and who has asked it for something, what has been done. Nobody may be listening any more.
 func (d *daemon) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	d.opts.Log.Info(line)
 	_, _ = fmt.Fprintln(d.opts.Progress, line)
+	d.mu.Lock()
+	listener := d.listener
+	d.mu.Unlock()
+	if listener != nil {
+		listener(line)
+	}
+}
+
+// tell sets who is told of what is done besides who started the daemon.
+func (d *daemon) tell(listener func(line string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.listener = listener
 }
 
 // stop ends what is left, in order. The service has ended its clusters.
 func (d *daemon) stop() {
-	if d.registry != nil {
-		_ = d.registry.Close()
+	if d.servers != nil {
+		_ = d.servers.close()
 	}
 	if d.supervisor != nil {
 		d.supervisor.Stop()
@@ -143,7 +157,7 @@ func (d *daemon) prepare(ctx context.Context) error {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.startSupervisor(groupCtx, t) })
-	// The registry outlives the group's context.
+	// The servers outlive the group's context.
 	group.Go(func() error { return d.startRegistry(ctx) })
 	if err := group.Wait(); err != nil {
 		return err
@@ -197,25 +211,14 @@ func (d *daemon) startRegistry(ctx context.Context) error {
 			return fmt.Errorf("writing the certificates: %w", err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(d.opts.Dir, "workload.yaml"), workloadYAML(image()), 0o644); err != nil {
-		return fmt.Errorf("writing the workload: %w", err)
-	}
-	pair, err := d.pki.Registry(registryHost)
-	if err != nil {
+	if d.earlier, err = d.pki.Server(ca.Good, registryHost); err != nil {
 		return err
 	}
-	if d.registry, err = registry.Start(ctx, net.JoinHostPort(d.pool.Registry(), registryPort), pair); err != nil {
-		return err
-	}
-	if err := d.registry.Seed(ctx, d.pki.Root.PEM(), net.JoinHostPort(registryHost, registryPort), repository, tag); err != nil {
+	if d.servers, err = startServers(ctx, d.opts.Dir, d.pki, d.pool, d.opts.Now); err != nil {
 		return err
 	}
 	d.say("registry at %s, as %s:%s on the nodes", net.JoinHostPort(d.pool.Registry(), registryPort), registryHost, registryPort)
 	return nil
-}
-
-func image() string {
-	return net.JoinHostPort(registryHost, registryPort) + "/" + repository + ":" + tag
 }
 
 func (d *daemon) newService() error {
@@ -231,67 +234,62 @@ func (d *daemon) newService() error {
 		Client: client, Log: d.opts.Log, Changed: d.refresh,
 		Host: &guest.Host{
 			Group: d.group, Pool: d.pool, Dir: d.opts.Dir, Binary: d.opts.Kube, Helper: d.opts.Helper,
-			Names: map[string]string{registryHost: d.pool.Registry()}, SystemRoots: d.pki.Public.PEM(), Now: d.opts.Now,
+			Names: hostAddresses(d.pool), Routes: map[string]string{routedAddress: d.pool.Registry()},
+			SystemRoots: d.pki.Public.PEM(), Profile: d.profile, Now: d.opts.Now,
 		},
 	})
 	return nil
 }
 
-// scenario makes the clusters and waits until the fault shows.
-func (d *daemon) scenario(ctx context.Context) error {
-	client, err := dynamic.NewForConfig(d.config)
-	if err != nil {
-		return fmt.Errorf("making a client of the Supervisor: %w", err)
+// begin makes the clusters, dev1 for the first scenario, and returns when that shows. The servers misbehave only when dev2 runs.
+func (d *daemon) begin(ctx context.Context, first Scenario) error {
+	if err := d.configure(ctx, first.trust); err != nil {
+		return err
 	}
-	run := schema.GroupVersion{Group: "run.tanzu.vmware.com", Version: "v1alpha3"}
-	_, err = client.Resource(run.WithResource("tkgserviceconfigurations")).Create(ctx, serviceConfiguration(d.opts.Scenario, d.pki), metav1.CreateOptions{})
+	own, err := trustList(d.pki, d.earlier, roots())
 	if err != nil {
-		return fmt.Errorf("making TkgServiceConfiguration: %w", err)
+		return err
 	}
-	tkcs := client.Resource(run.WithResource("tanzukubernetesclusters")).Namespace(namespace)
-	group, ctx := errgroup.WithContext(ctx)
-	for _, name := range []string{sick, healthy} {
-		if _, err := tkcs.Create(ctx, workloadCluster(name, d.pki), metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("making cluster %s: %w", name, err)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		live, err := d.put(groupCtx, runResource("tanzukubernetesclusters"), workloadCluster(healthy, Healthy, own))
+		if err != nil {
+			return err
 		}
-		group.Go(func() error { return d.populate(ctx, tkcs, name) })
+		if err := d.waitSettled(groupCtx, live); err != nil {
+			return err
+		}
+		d.say("cluster %s/%s is ready", namespace, healthy)
+		return d.populate(groupCtx, healthy, Scenario{})
+	})
+	group.Go(func() error { return d.makeNodes(groupCtx, first) })
+	if err := group.Wait(); err != nil {
+		return err
 	}
-	if d.opts.Scenario == VSpherePod {
-		group.Go(func() error { return d.vspherePods(ctx) })
+	if err := d.show(ctx, first); err != nil {
+		return err
 	}
-	return group.Wait()
+	d.setScenario(first, Ready)
+	return nil
 }
 
-// populate waits for the cluster, applies the workload and waits until its pods show what they should.
-func (d *daemon) populate(ctx context.Context, tkcs dynamic.ResourceInterface, name string) error {
-	if err := waitReady(ctx, tkcs, name); err != nil {
-		return err
-	}
-	d.say("cluster %s/%s is ready", namespace, name)
-	cluster, ok := d.service.Cluster(types.NamespacedName{Namespace: namespace, Name: name})
-	if !ok {
-		return fmt.Errorf("cluster %s is ready and unknown", name)
-	}
-	kubeconfig, err := cluster.Kubeconfig()
+// populate applies the workload and waits until its pods show what they should.
+func (d *daemon) populate(ctx context.Context, name string, as Scenario) error {
+	config, err := d.guestConfig(name)
 	if err != nil {
 		return err
 	}
-	config, err := guestConfig(kubeconfig)
-	if err != nil {
+	if err := applyWorkload(ctx, config, workloadYAML(as.imageOrOwn(), as.replicas())); err != nil {
 		return err
 	}
-	if err := applyWorkload(ctx, config, workloadYAML(image())); err != nil {
-		return err
-	}
-	failing := name == sick && pullsFail(d.opts.Scenario)
-	if err := waitWorkload(ctx, config, failing); err != nil {
+	if err := waitWorkload(ctx, config, as); err != nil {
 		return fmt.Errorf("cluster %s: %w", name, err)
 	}
 	state := "run"
-	if failing {
+	if as.shows != running {
 		state = "cannot pull their image"
 	}
-	d.say("the %d pods of %s/%s %s", workloadReplicas, namespace, name, state)
+	d.say("the %d pods of %s/%s %s", as.replicas(), namespace, name, state)
 	return nil
 }
 
@@ -305,16 +303,17 @@ func (d *daemon) initState() error {
 	d.state = State{
 		PID: os.Getpid(), PIDStarted: started, Phase: Starting, Scenario: d.opts.Scenario,
 		SSHPort: vm.SSHPort, Registry: net.JoinHostPort(registryHost, registryPort),
-		RegistryAddress: net.JoinHostPort(d.pool.Registry(), registryPort), Image: image(),
+		RegistryAddress: net.JoinHostPort(d.pool.Registry(), registryPort), Image: d.current.imageOrOwn(),
 		Supervisor: "https://" + net.JoinHostPort(d.pool.Supervisor(), fmt.Sprint(plane.Port)), Network: d.pool.Network(), Kube: d.opts.Kube, MadeDir: d.opts.MadeDir,
 		Clusters: []ClusterState{},
 	}
 	return d.state.save(d.opts.Dir)
 }
 
-func (d *daemon) setPhase(phase Phase) {
+func (d *daemon) setScenario(to Scenario, phase Phase) {
 	d.mu.Lock()
-	d.state.Phase = phase
+	d.current = to
+	d.state.Phase, d.state.Scenario, d.state.Image = phase, to.Name, to.imageOrOwn()
 	d.mu.Unlock()
 	d.refresh()
 }

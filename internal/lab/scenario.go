@@ -1,17 +1,19 @@
 package lab
 
 import (
-	"encoding/base64"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"time"
 
 	"github.com/tkgfix/tkgfix/internal/lab/ca"
+	"github.com/tkgfix/tkgfix/internal/lab/guest"
+	"github.com/tkgfix/tkgfix/internal/lab/proxy"
+	"github.com/tkgfix/tkgfix/internal/lab/registry"
 )
 
-// The scenarios: which fault is planted.
+// The scenarios that others name.
 const (
 	// MissingCA: no trust configuration of dev1 has the registry's root.
 	MissingCA = "missing-ca"
@@ -23,92 +25,105 @@ const (
 	Healthy = "healthy"
 )
 
-// Scenarios returns the names of the scenarios.
-func Scenarios() []string { return []string{MissingCA, WrongCA, VSpherePod, Healthy} }
+// Scenario is a fault as data: all that is planted, and what is to be seen of it.
+type Scenario struct {
+	// Name is a word, Text says in one line what is planted.
+	Name, Text string
 
-// CheckScenario says what would have been right if there is no such scenario.
-func CheckScenario(name string) error {
-	if slices.Contains(Scenarios(), name) {
-		return nil
-	}
-	return fmt.Errorf("no scenario %q, there are: %s", name, strings.Join(Scenarios(), ", "))
+	// server is what answers as the registry; the other hosts of a pull are always there.
+	server server
+	// trust is what TkgServiceConfiguration holds when dev1's nodes are made, besides the CAs of other registries; later is what it holds
+	// from then on, if that is another list. own is dev1's own trust.
+	trust, later, own []entry
+	// nodes are those of dev1.
+	nodes guest.Profile
+	// hand is a script that somebody runs on each node of dev1 who has logged in there; words in braces are replaced (handWords).
+	hand string
+	// image is what the workload asks for; the laboratory's own if empty.
+	image string
+	// shows is what is to be seen of the workload's pods on dev1, and says what they, or their Events, say among other things.
+	shows shows
+	says  string
+	// pods is how many the workload has; six if 0. Fewer where each pull takes long.
+	pods int
+	// supervisor adds vSphere Pods that cannot pull, kapp a package that kapp-controller cannot fetch.
+	supervisor, kapp bool
 }
+
+// server is how the registry answers.
+type server struct {
+	speech registry.Speech
+	cert   ca.ServerKind
+	// maxVersion is the newest version of TLS; 0 for the newest there is.
+	maxVersion uint16
+	// mutual demands a client certificate.
+	mutual bool
+	http   httpFault
+	proxy  proxy.Mode // of proxy.lab; it opens tunnels if empty
+}
+
+// httpFault is what a registry does wrong behind TLS.
+type httpFault string
 
 const (
-	namespace = "team-a"
-	sick      = "dev1"
-	healthy   = "dev2"
-	// release is a Tanzu Kubernetes release of vSphere 8 (tkg-facts.md §1.2).
-	release = "v1.26.5---vmware.2-fips.1-tkg.1"
-	// rootEntry is the name under which the registry's root is configured where it is.
-	rootEntry = "corp-root"
+	busy      httpFault = "busy"      // 429
+	broken    httpFault = "broken"    // 503
+	private   httpFault = "private"   // tokens are given to everybody and are good for nothing
+	foreign   httpFault = "foreign"   // tokens are good, but their server's CA is another
+	elsewhere httpFault = "elsewhere" // blobs are on a host with another CA
 )
 
-// pullsFail says whether dev1's pods cannot pull.
-func pullsFail(scenario string) bool { return scenario == MissingCA || scenario == WrongCA }
+// shows is what is to be seen of pods.
+type shows string
 
+const (
+	running shows = ""
+	failing shows = "failing" // the pull fails, or kubelet waits since it did
+	backOff shows = "back-off"
+	sandbox shows = "sandbox" // the pod's sandbox cannot be made
+)
+
+// entry is an entry of a list of trust: the certificate of that name (materials) under a name, in some form.
 type entry struct {
-	name string
-	pem  []byte
+	name, of string
+	as       form
 }
 
-// serviceTrust is what TkgServiceConfiguration holds: two CAs of other registries, and what the scenario adds.
-func serviceTrust(scenario string, pki *ca.Corporate) []entry {
-	entries := []entry{{"corp-a", pki.CorpA.PEM()}, {"corp-b", pki.CorpB.PEM()}}
-	switch scenario {
-	case WrongCA:
-		entries = append(entries, entry{rootEntry, pki.OldRoot.PEM()})
-	case Healthy, VSpherePod:
-		entries = append(entries, entry{rootEntry, pki.Root.PEM()})
-	}
-	return entries
+// Scenarios returns all there are: those that show most of the laboratory first, then by family.
+func Scenarios() []Scenario {
+	return slices.Concat(mainScenarios(), certificateScenarios(), tlsScenarios(), reachScenarios(), answerScenarios(), wayScenarios(),
+		encodingScenarios(), nodeScenarios(), podScenarios())
 }
 
-// trustList encodes entries as TkgServiceConfiguration and TanzuKubernetesCluster want them: base64 once (tkg-facts.md §1.0).
-func trustList(entries []entry) []any {
-	out := make([]any, 0, len(entries))
-	for _, e := range entries {
-		out = append(out, map[string]any{"name": e.name, "data": base64.StdEncoding.EncodeToString(e.pem)})
+// Names returns the names of the scenarios.
+func Names() []string {
+	var out []string
+	for _, s := range Scenarios() {
+		out = append(out, s.Name)
 	}
 	return out
 }
 
-func serviceConfiguration(scenario string, pki *ca.Corporate) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "run.tanzu.vmware.com/v1alpha3", "kind": "TkgServiceConfiguration",
-		"metadata": map[string]any{"name": "tkg-service-configuration"},
-		"spec": map[string]any{
-			"defaultCNI": "antrea",
-			"trust":      map[string]any{"additionalTrustedCAs": trustList(serviceTrust(scenario, pki))},
-		},
-	}}
+// findScenario says what would have been right if there is no such scenario.
+func findScenario(name string) (Scenario, error) {
+	all := Scenarios()
+	if i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name }); i >= 0 {
+		return all[i], nil
+	}
+	return Scenario{}, fmt.Errorf("no scenario %q, there are: %s", name, strings.Join(Names(), ", "))
 }
 
-// workloadCluster is the manifest of dev1 or dev2. dev2 has the registry's root in its own trust and is always well.
-func workloadCluster(name string, pki *ca.Corporate) *unstructured.Unstructured {
-	pool := func(replicas int64) map[string]any {
-		return map[string]any{
-			"replicas": replicas, "vmClass": "guaranteed-medium", "storageClass": "gold",
-			"tkr": map[string]any{"reference": map[string]any{"name": release}},
-		}
-	}
-	workers := pool(2)
-	workers["name"] = "np1"
-	network := map[string]any{
-		"cni":           map[string]any{"name": "antrea"},
-		"services":      map[string]any{"cidrBlocks": []any{"10.96.0.0/16"}},
-		"pods":          map[string]any{"cidrBlocks": []any{"192.168.0.0/16"}},
-		"serviceDomain": "cluster.local",
-	}
-	if name == healthy {
-		network["trust"] = map[string]any{"additionalTrustedCAs": trustList([]entry{{rootEntry, pki.Root.PEM()}})}
-	}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "run.tanzu.vmware.com/v1alpha3", "kind": "TanzuKubernetesCluster",
-		"metadata": map[string]any{"name": name, "namespace": namespace},
-		"spec": map[string]any{
-			"topology": map[string]any{"controlPlane": pool(1), "nodePools": []any{workers}},
-			"settings": map[string]any{"storage": map[string]any{"defaultClass": "gold"}, "network": network},
-		},
-	}}
-}
+func (s Scenario) imageOrOwn() string { return cmp.Or(s.image, image()) }
+func (s Scenario) replicas() int      { return cmp.Or(s.pods, workloadReplicas) }
+
+// clockBehind is more than the age of any certificate of the laboratory.
+const clockBehind = -48 * time.Hour
+
+// roots is the list in which the registry's root is as it should be.
+func roots() []entry { return []entry{{name: rootEntry, of: "root"}} }
+
+// in is the list in which the root is in another form.
+func in(as form) []entry { return []entry{{name: rootEntry, of: "root", as: as}} }
+
+// of is the list in which another certificate stands in the root's place.
+func of(material string) []entry { return []entry{{name: rootEntry, of: material}} }

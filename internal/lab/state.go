@@ -27,6 +27,8 @@ const (
 	Starting Phase = "starting"
 	// Ready is from then on.
 	Ready Phase = "ready"
+	// Planting is while it goes to another scenario, and after that has failed until another is planted.
+	Planting Phase = "planting"
 	// Dead is a laboratory whose daemon has gone without cleaning up; only Status says so.
 	Dead Phase = "dead"
 )

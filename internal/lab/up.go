@@ -43,7 +43,7 @@ type UpOptions struct {
 // Up starts a laboratory and returns when the scenario's state shows. If that fails or ctx ends, everything is taken down again; only
 // the log is kept, and the error names it.
 func Up(ctx context.Context, opts UpOptions) (State, error) {
-	if err := CheckScenario(opts.Scenario); err != nil {
+	if _, err := findScenario(opts.Scenario); err != nil {
 		return State{}, err
 	}
 	if err := checkKube(opts.Kube); err != nil {
@@ -169,7 +169,7 @@ func failUp(ctx context.Context, dir string, err error) error {
 
 // madeNames returns the names in a laboratory's folder. Down removes these and nothing else.
 func madeNames() []string {
-	return []string{"kubeconfig", "ca", "workload.yaml", "audit", "nodes", "planes", "processes", logFile, stateFile}
+	return []string{"kubeconfig", "ca", "workload.yaml", "audit", "nodes", "planes", "processes", controlDir, logFile, stateFile}
 }
 
 // Down ends the laboratory in dir, whatever state it is in, and removes all it made. It does nothing if there is none.

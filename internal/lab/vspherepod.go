@@ -70,7 +70,7 @@ func (d *daemon) vspherePull(ctx context.Context) (string, error) {
 	defer d.pool.Release(address)
 	host, err := vm.Start(ctx, d.group, vm.Spec{
 		Name: esxiHost, Root: filepath.Join(d.opts.Dir, "nodes", "supervisor", esxiHost), Address: address,
-		Hosts: map[string]string{registryHost: d.pool.Registry()}, SystemRoots: d.pki.Public.PEM(), AuthorizedKey: public, Helper: d.opts.Helper, Now: d.opts.Now,
+		Hosts: hostAddresses(d.pool), SystemRoots: d.pki.Public.PEM(), AuthorizedKey: public, Helper: d.opts.Helper, Now: d.opts.Now,
 	})
 	if err != nil {
 		return "", err
@@ -130,6 +130,22 @@ func (d *daemon) vspherePodEvents(ctx context.Context, client kubernetes.Interfa
 		if err != nil {
 			return fmt.Errorf("telling of a vSphere Pod: %w", err)
 		}
+	}
+	return nil
+}
+
+// clearVSpherePods deletes the vSphere Pods and what is told of them.
+func (d *daemon) clearVSpherePods(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(d.config)
+	if err != nil {
+		return fmt.Errorf("making a client of the Supervisor: %w", err)
+	}
+	now := int64(0)
+	if err := client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting vSphere Pods: %w", err)
+	}
+	if err := client.CoreV1().Events(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting events: %w", err)
 	}
 	return nil
 }

@@ -3,14 +3,17 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -25,15 +28,18 @@ import (
 
 const (
 	workloadNamespace = "demo"
-	workloadReplicas  = 6
-	stateTimeout      = 2 * time.Minute
-	stateEvery        = 250 * time.Millisecond
+	workloadName      = "web"
+	// workloadReplicas is as many as on the vendor's page.
+	workloadReplicas = 6
+	stateTimeout     = 2 * time.Minute
+	stateEvery       = 100 * time.Millisecond
+	settledEvery     = 20 * time.Millisecond
 	// manager is the field manager of the workload that Up applies.
 	manager = "tkgfix-lab"
 )
 
-// workloadYAML is the workload that is to run: what a team has in its repository. Six pods, as on the vendor's page.
-func workloadYAML(image string) []byte {
+// workloadYAML is the workload that is to run: what a team has in its repository.
+func workloadYAML(image string, replicas int) []byte {
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Namespace
 metadata:
@@ -57,30 +63,7 @@ spec:
       containers:
       - name: web
         image: %s
-`, workloadReplicas, image)
-}
-
-// waitReady returns when the TanzuKubernetesCluster says so.
-func waitReady(ctx context.Context, tkcs dynamic.ResourceInterface, name string) error {
-	seen := "nothing"
-	err := wait.PollUntilContextTimeout(ctx, stateEvery, stateTimeout, true, func(ctx context.Context) (bool, error) {
-		tkc, err := tkcs.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return false, nil // asked again; the timeout tells
-		}
-		conditions, _, _ := unstructured.NestedSlice(tkc.Object, "status", "conditions")
-		for _, c := range conditions {
-			if m, ok := c.(map[string]any); ok && m["type"] == "Ready" {
-				seen = fmt.Sprint(m["reason"], " ", m["message"])
-				return m["status"] == "True", nil
-			}
-		}
-		return false, nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for cluster %s (it says: %s): %w", name, seen, err)
-	}
-	return nil
+`, replicas, image)
 }
 
 // guestConfig is a client configuration for a workload cluster from its admin's kubeconfig.
@@ -124,8 +107,38 @@ func applyWorkload(ctx context.Context, config *rest.Config, manifest []byte) er
 	}
 }
 
-// waitWorkload returns when all pods of the workload show what is expected: failing pulls, or running.
-func waitWorkload(ctx context.Context, config *rest.Config, failing bool) error {
+// clearWorkload deletes the workload and what is told of it, and returns when that is gone.
+func clearWorkload(ctx context.Context, config *rest.Config) error {
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	foreground := metav1.DeletePropagationForeground
+	err = client.AppsV1().Deployments(workloadNamespace).Delete(ctx, workloadName, metav1.DeleteOptions{PropagationPolicy: &foreground})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting the workload: %w", err)
+	}
+	now := int64(0)
+	err = wait.PollUntilContextTimeout(ctx, stateEvery, stateTimeout, true, func(ctx context.Context) (bool, error) {
+		_, err := client.AppsV1().Deployments(workloadNamespace).Get(ctx, workloadName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		// Nobody needs the grace of containers that never run.
+		_ = client.CoreV1().Pods(workloadNamespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{}) // seen at the next look
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the end of the workload: %w", err)
+	}
+	if err := client.CoreV1().Events(workloadNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("deleting events: %w", err)
+	}
+	return nil
+}
+
+// waitWorkload returns when all pods of the workload show what the scenario has them show.
+func waitWorkload(ctx context.Context, config *rest.Config, as Scenario) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -136,22 +149,53 @@ func waitWorkload(ctx context.Context, config *rest.Config, failing bool) error 
 		if err != nil {
 			return false, nil // asked again; the timeout tells
 		}
+		told := ""
+		if as.shows == sandbox {
+			told = eventsOf(ctx, client)
+		}
 		var states []string
-		as := 0
+		ready := 0
 		for i := range pods.Items {
-			state := podState(&pods.Items[i])
-			states = append(states, state)
-			if pullFails(state) == failing && (failing || state == string(corev1.PodRunning)) {
-				as++
+			pod := &pods.Items[i]
+			states = append(states, strings.TrimSpace(podState(pod)+" "+waitMessage(pod)))
+			if as.shownBy(pod, told) {
+				ready++
 			}
 		}
-		seen = strings.Join(states, ", ")
-		return as == workloadReplicas, nil
+		seen = strings.Join(slices.Compact(states), ", ")
+		return ready == as.replicas(), nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for the workload's pods (now: %s): %w", seen, err)
+		return fmt.Errorf("waiting for the workload's pods to show %q (now: %s): %w", cmp.Or(as.says, "Running"), seen, err)
 	}
 	return nil
+}
+
+// shownBy says whether a pod shows the scenario's fault. told is what is told of sandboxes.
+func (s Scenario) shownBy(pod *corev1.Pod, told string) bool {
+	state := podState(pod)
+	switch s.shows {
+	case failing:
+		return pullFails(state) && strings.Contains(waitMessage(pod), s.says)
+	case backOff:
+		return state == "ImagePullBackOff" && strings.Contains(waitMessage(pod), s.says)
+	case sandbox:
+		return state == "ContainerCreating" && strings.Contains(told, pod.Name+": FailedCreatePodSandBox") && strings.Contains(told, s.says)
+	}
+	return state == string(corev1.PodRunning)
+}
+
+// eventsOf returns a line for each event of the workload.
+func eventsOf(ctx context.Context, client kubernetes.Interface) string {
+	events, err := client.CoreV1().Events(workloadNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "" // asked again
+	}
+	var out strings.Builder
+	for _, e := range events.Items {
+		fmt.Fprintf(&out, "%s: %s: %s\n", e.InvolvedObject.Name, e.Reason, e.Message)
+	}
+	return out.String()
 }
 
 func pullFails(state string) bool { return state == "ErrImagePull" || state == "ImagePullBackOff" }

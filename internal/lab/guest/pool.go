@@ -62,6 +62,9 @@ func (p *Pool) Supervisor() string { return p.prefix + "1" }
 // Registry returns the address of the registry.
 func (p *Pool) Registry() string { return p.prefix + "2" }
 
+// Server returns the address of another server, from the first to the seventh.
+func (p *Pool) Server(n int) string { return fmt.Sprintf("%s%d", p.prefix, 2+n) }
+
 // Take returns an address that nobody has. The one given back last comes last.
 func (p *Pool) Take() (string, error) {
 	p.mu.Lock()

@@ -97,7 +97,7 @@ func nodeFiles(spec Spec) map[string]nodeFile {
 	for name, address := range spec.Hosts {
 		fmt.Fprintf(&hosts, "%s %s\n", address, name)
 	}
-	return map[string]nodeFile{
+	files := map[string]nodeFile{
 		"etc/hosts":                  {hosts.String(), 0o644},
 		"etc/hostname":               {spec.Name + "\n", 0o644},
 		"etc/nsswitch.conf":          {"passwd: files\ngroup: files\nhosts: files\n", 0o644},
@@ -110,9 +110,11 @@ func nodeFiles(spec Spec) map[string]nodeFile {
 		"usr/local/bin/sudo":         {sudo, 0o755},
 		"usr/local/bin/date":         {fmt.Sprintf(date, int64(spec.Clock/time.Second)), 0o755},
 		"usr/local/bin/containerd":   {containerdVersion, 0o755},
-		// Photon's own; the others have their own commands, which nobody here calls by hand.
-		"usr/local/bin/rehash_ca_certificates.sh": {rehashScript, 0o755},
 	}
+	if spec.Family == Photon {
+		files["usr/local/bin/rehash_ca_certificates.sh"] = nodeFile{rehashScript, 0o755}
+	}
+	return files
 }
 
 // SandboxImage is the image of the pause container that a node brings along.
