@@ -213,5 +213,9 @@ func (n *Node) Dial(ctx context.Context, network, hostport string) (net.Conn, er
 		address = to
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: &net.TCPAddr{IP: net.ParseIP(n.spec.Address)}}
-	return dialer.DialContext(ctx, network, net.JoinHostPort(address, port))
+	conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(address, port))
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		failed.Source = nil // nobody on a node says where it dials from
+	}
+	return conn, err
 }
