@@ -2,7 +2,9 @@ package lab
 
 import (
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,52 +12,140 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tkgfix/tkgfix/internal/lab/ca"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-func TestScenarioTrust(t *testing.T) {
+func TestScenarios(t *testing.T) {
 	t.Parallel()
 	pki, err := ca.NewCorporate(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	earlier, err := pki.Server(ca.Good, registryHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range Scenarios() {
+		if seen[s.Name] {
+			t.Errorf("two scenarios are named %s", s.Name)
+		}
+		seen[s.Name] = true
+		if s.Name != strings.ToLower(s.Name) || strings.ContainsAny(s.Name, " _") || s.Text == "" || strings.HasSuffix(s.Text, ".") || strings.Contains(s.Text, "\n") {
+			t.Errorf("%s: name or text is not as the others: %q", s.Name, s.Text)
+		}
+		if (s.shows == running) != (s.says == "") {
+			t.Errorf("%s: pods that run say nothing, those that fail say something", s.Name)
+		}
+		for _, list := range [][]entry{s.trust, s.later, s.own} {
+			if _, err := trustList(pki, earlier, list); err != nil {
+				t.Errorf("%s: %v", s.Name, err)
+			}
+		}
+		if _, err := pki.Server(s.server.cert, registryHost); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	}
+	if _, err := trustList(pki, earlier, of("nothing")); err == nil {
+		t.Error("a certificate that there is not was configured")
+	}
+}
+
+func TestEncode(t *testing.T) {
+	t.Parallel()
+	authority, err := ca.NewRoot("Root", ca.ECDSA, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := authority.PEM()
+	block, _ := pem.Decode(data)
 	cases := map[string]struct {
 		reason string
-		want   map[string][]byte
+		as     form
+		layers int
+		want   string
 	}{
-		MissingCA:  {"two CAs of other registries", map[string][]byte{}},
-		WrongCA:    {"and a root that is no longer it", map[string][]byte{rootEntry: pki.OldRoot.PEM()}},
-		Healthy:    {"and the root", map[string][]byte{rootEntry: pki.Root.PEM()}},
-		VSpherePod: {"clusters are healthy", map[string][]byte{rootEntry: pki.Root.PEM()}},
-	}
-	if diff := cmp.Diff(len(cases), len(Scenarios())); diff != "" {
-		t.Fatalf("scenarios without a case (-want, +got):\n%s", diff)
+		"Once":    {"as TkgServiceConfiguration wants it", once, 1, string(data)},
+		"Doubled": {"a layer too many", doubled, 2, string(data)},
+		"Plain":   {"a layer too few", plain, 0, string(data)},
+		"Glued":   {"no line end between two blocks", glued, 1, strings.TrimSpace(string(data)) + string(data)},
+		"BOM":     {"as Windows writes it", withBOM, 1, "\xef\xbb\xbf" + string(data)},
+		"DER":     {"not PEM at all", der, 1, string(block.Bytes)},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			list, _, err := unstructured.NestedSlice(serviceConfiguration(name, pki).Object, "spec", "trust", "additionalTrustedCAs")
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := map[string]string{"corp-a": string(pki.CorpA.PEM()), "corp-b": string(pki.CorpB.PEM())}
-			for k, v := range tc.want {
-				want[k] = string(v)
-			}
-			got := map[string]string{}
-			for _, e := range list {
-				m := e.(map[string]any)
-				data, err := base64.StdEncoding.DecodeString(m["data"].(string))
+			got := tc.as.encode(data, data)
+			for range tc.layers {
+				decoded, err := base64.StdEncoding.DecodeString(got)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got[m["name"].(string)] = string(data)
+				got = string(decoded)
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want, +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestShownBy(t *testing.T) {
+	t.Parallel()
+	pod := func(phase corev1.PodPhase, reason, message string) *corev1.Pod {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Status: corev1.PodStatus{Phase: phase}}
+		if reason != "" {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}
+		}
+		return p
+	}
+	cases := map[string]struct {
+		reason   string
+		scenario Scenario
+		pod      *corev1.Pod
+		told     string
+		want     bool
+	}{
+		"Runs":      {"as it should", Scenario{}, pod(corev1.PodRunning, "", ""), "", true},
+		"Pending":   {"not yet", Scenario{}, pod(corev1.PodPending, "", ""), "", false},
+		"Fails":     {"with the right words", Scenario{shows: failing, says: "x509"}, pod(corev1.PodPending, "ErrImagePull", "… x509: no"), "", true},
+		"OtherWord": {"with others", Scenario{shows: failing, says: "x509"}, pod(corev1.PodPending, "ErrImagePull", "dial tcp"), "", false},
+		"NotBack":   {"it has not begun to wait", Scenario{shows: backOff, says: "x"}, pod(corev1.PodPending, "ErrImagePull", "x"), "", false},
+		"Back":      {"it waits", Scenario{shows: backOff, says: "x"}, pod(corev1.PodPending, "ImagePullBackOff", "x"), "", true},
+		"NoSandbox": {"told of the pod", Scenario{shows: sandbox, says: "x"}, pod(corev1.PodPending, "ContainerCreating", ""), "p: FailedCreatePodSandBox: x\n", true},
+		"Untold":    {"told of another", Scenario{shows: sandbox, says: "x"}, pod(corev1.PodPending, "ContainerCreating", ""), "q: FailedCreatePodSandBox: x\n", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, tc.scenario.shownBy(tc.pod, tc.told)); diff != "" {
+				t.Errorf("%s (-want, +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestPlantRefuses(t *testing.T) {
+	t.Parallel()
+	dead := t.TempDir()
+	if err := (State{PID: os.Getpid(), PIDStarted: 1, Phase: Ready}).save(dead); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct{ reason, dir, scenario, want, hint string }{
+		"Scenario": {"no such scenario", t.TempDir(), "x", "there are: missing-ca, wrong-ca", ""},
+		"None":     {"no laboratory", t.TempDir(), Healthy, "no laboratory there", "tkgfix-lab up"},
+		"Dead":     {"a killed one", dead, Healthy, "is dead", "tkgfix-lab status"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := Plant(t.Context(), tc.dir, tc.scenario, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(plugins.HintOf(err), tc.hint) {
+				t.Errorf("%s: error %v, hint %q", tc.reason, err, plugins.HintOf(err))
 			}
 		})
 	}

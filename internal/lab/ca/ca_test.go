@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,9 +84,87 @@ func TestFilesNameEachCA(t *testing.T) {
 	want := map[string]string{
 		"root.pem": ca.RootName, "old-root.pem": ca.RootName, "intermediate.pem": "Laboratory Corp Issuing CA 1",
 		"other-root.pem": "Other Root CA", "corp-a.pem": "Corp A Root CA", "corp-b.pem": "Corp B Root CA",
+		"expired-root.pem": ca.RootName, "partner-root.pem": "Partner Root CA", "proxy-root.pem": "Corp Proxy CA",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("subjects by file (-want, +got):\n%s", diff)
+	}
+}
+
+// TestServer makes a real handshake with each kind of certificate, by a client that trusts the registry's root.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	pki, err := ca.NewCorporate(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[ca.ServerKind]struct{ reason, want string }{
+		ca.Good:       {"nothing is wrong", ""},
+		ca.Expired:    {"it ran out", "certificate has expired or is not yet valid"},
+		ca.OtherName:  {"another name", "certificate is valid for harbor.corp.lab, not registry.lab"},
+		ca.NoSAN:      {"no name but in the subject", "certificate relies on legacy Common Name field"},
+		ca.Bare:       {"no intermediate is sent", "certificate signed by unknown authority"},
+		ca.SelfSigned: {"issued by itself", "certificate signed by unknown authority"},
+		ca.Default:    {"an ingress controller's", "certificate is valid for ingress.local, not registry.lab"},
+		ca.SHA1:       {"signed with SHA-1", "insecure algorithm SHA1-RSA"},
+		ca.OtherKey:   {"another key", "invalid signature by the server certificate"},
+		ca.ClientOnly: {"for clients", "certificate specifies an incompatible key usage"},
+		ca.Foreign:    {"another CA", "certificate signed by unknown authority"},
+		"none":        {"there is no such kind", "no kind of server certificate"},
+	}
+	for kind, tc := range cases {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			got := ""
+			pair, err := pki.Server(kind, "registry.lab")
+			if err == nil {
+				err = handshake(t, pair, pki.Root.PEM())
+			}
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
+				t.Errorf("%s: want %q, got %q", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
+
+// handshake connects to a server of the pair.
+func handshake(t *testing.T, pair ca.Pair, root []byte) error {
+	t.Helper()
+	certificate, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(root)
+	conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "registry.lab", MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func TestPairTLSRefuses(t *testing.T) {
+	t.Parallel()
+	for name, pair := range map[string]ca.Pair{"Nothing": {}, "NoKey": {Cert: []byte("x")}, "BadKey": {Key: []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")}} {
+		if _, err := pair.TLS(); err == nil {
+			t.Errorf("%s: taken", name)
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ type Corporate struct {
 	// CorpA and CorpB are the unrelated CAs that TkgServiceConfiguration holds for other registries.
 	CorpA, CorpB *Authority
 	// Partner signs the certificates of other hosts that a pull may lead to: a token server, a store of blobs, a mirror.
-	Partner *Authority
+	// The root is Partner, PartnerIssuing is what it signs with.
+	Partner, PartnerIssuing *Authority
 	// Proxy signs what the proxy that looks into TLS presents in the place of a server's own certificate.
 	Proxy *Authority
 	// ExpiredRoot is Root's certificate of an earlier time, with the same key, in PEM.
@@ -57,6 +58,9 @@ func NewCorporate(now time.Time) (*Corporate, error) {
 	}
 	var err error
 	if c.ExpiredRoot, err = c.Root.Expired(); err != nil {
+		return nil, err
+	}
+	if c.PartnerIssuing, err = c.Partner.Intermediate("Partner Issuing CA 1"); err != nil {
 		return nil, err
 	}
 	c.Intermediate, err = c.Root.Intermediate("Laboratory Corp Issuing CA 1")

@@ -51,7 +51,7 @@ func (c *Corporate) Server(kind ServerKind, host string) (Pair, error) {
 	case Good:
 		return c.Intermediate.Issue(good)
 	case Foreign:
-		return c.Partner.Issue(good)
+		return c.PartnerIssuing.Issue(good)
 	case Expired:
 		good.Ago = leafLifetime + 24*time.Hour
 	case OtherName:

@@ -125,6 +125,70 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// TestPullGoesByTheNode pulls with what a node's containerd goes by besides roots: hosts.toml, a proxy, the clock.
+func TestPullGoesByTheNode(t *testing.T) {
+	t.Parallel()
+	node, pki := newRegistry(t)
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	host := func(toml string) fstest.MapFS {
+		return fstest.MapFS{
+			"etc/containerd/certs.d/registry.lab:5443/hosts.toml": file(toml),
+			"etc/containerd/certs.d/registry.lab:5443/root.pem":   file(string(pki.Root.PEM())),
+			"etc/ssl/root.pem": file(string(pki.Root.PEM())),
+		}
+	}
+	const itself = "[host.\"https://registry.lab:5443\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+	cases := map[string]struct {
+		reason string
+		files  fstest.MapFS
+		env    []string
+		clock  time.Duration
+		roots  []*ca.Authority
+		image  string
+		want   string // part of the error; empty for none
+	}{
+		"CA":        {"a CA of the host's own", host(itself + "  ca = \"root.pem\"\n"), nil, 0, nil, testImage, ""},
+		"Absolute":  {"by its path on the node", host(itself + "  ca = [\"/etc/ssl/root.pem\"]\n"), nil, 0, nil, testImage, ""},
+		"MissingCA": {"a path of the node that is not there", host(itself + "  ca = \"/etc/ssl/other.pem\"\n"), nil, 0, nil, testImage, `unable to read CA cert "/etc/ssl/other.pem"`},
+		"RelativeMissing": {
+			"a file that is not there is named as on the node", host(itself + "  ca = \"other.pem\"\n"), nil, 0, nil, testImage,
+			`"/etc/containerd/certs.d/registry.lab:5443/other.pem"`,
+		},
+		"OneHostOnly": {
+			"the CA of one host is not that of another",
+			host("server = \"https://mirror.lab\"\nca = \"root.pem\"\n[host.\"https://registry.lab:5444\"]\n  capabilities = [\"pull\", \"resolve\"]\n"),
+			nil, 0, nil, testImage, `Head "https://registry.lab:5444/v2/demo/web/manifests/1?ns=registry.lab%3A5443": tls: failed to verify certificate: x509: certificate signed by unknown authority`,
+		},
+		"Mirror": {"what is dialled is the mirror", host("server = \"https://mirror.lab\"\n"), nil, 0, []*ca.Authority{pki.Root}, testImage, `Head "https://mirror.lab/v2/demo/web/manifests/1?ns=registry.lab%3A5443": lookup mirror.lab:443: no such host`},
+		"Proxy":  {"a proxy that is not there", nil, []string{"HTTPS_PROXY=http://proxy.lab:3128"}, 0, []*ca.Authority{pki.Root}, testImage, "proxyconnect tcp: lookup proxy.lab:3128: no such host"},
+		"NoProxy": {
+			"the registry is in NO_PROXY", nil, []string{"HTTPS_PROXY=http://proxy.lab:3128", "NO_PROXY=.lab"}, 0, []*ca.Authority{pki.Root}, testImage, "",
+		},
+		"Clock": {"the node's clock is behind", nil, nil, -48 * time.Hour, []*ca.Authority{pki.Root}, testImage, "x509: certificate has expired or is not yet valid"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			roots := x509.NewCertPool()
+			for _, a := range tc.roots {
+				roots.AppendCertsFromPEM(a.PEM())
+			}
+			before := roots.Clone()
+			_, err := Pull(t.Context(), &testNode{address: node.address, roots: roots, files: tc.files, environment: tc.env, clock: tc.clock}, tc.image)
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
+				t.Errorf("%s: want %q, got %q", tc.reason, tc.want, got)
+			}
+			if !before.Equal(roots) {
+				t.Errorf("%s: the pull changed what the node trusts", tc.reason)
+			}
+		})
+	}
+}
+
 func TestBackOff(t *testing.T) {
 	t.Parallel()
 	clock := clocktesting.NewFakeClock(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,115 @@ func TestLookup(t *testing.T) {
 				t.Errorf("%s: %v", tc.reason, err)
 			}
 		})
+	}
+}
+
+// TestFamilies renders an entry as each family of operating systems does and looks at all that a person would look at.
+func TestFamilies(t *testing.T) {
+	t.Parallel()
+	a, b, system := newPEM(t, "A"), newPEM(t, "B"), newPEM(t, "System")
+	noEnd := bytes.TrimSuffix(a, []byte("\n"))
+	entries := []Trust{{"a", base64.StdEncoding.EncodeToString(noEnd)}, {"b", base64.StdEncoding.EncodeToString(b)}}
+	cases := map[Family]struct {
+		reason string
+		files  map[string]string // content
+		links  map[string]string // target
+		trusts []bool            // a, b, system
+	}{
+		Photon: {
+			"cat glues a PEM without a newline to the next one; each file counts by itself all the same",
+			map[string]string{"etc/ssl/certs/tkg-a.pem": string(noEnd), photonBundle: string(system) + string(noEnd) + string(b)}, nil, []bool{true, true, true},
+		},
+		Ubuntu: {
+			"update-ca-certificates adds the newline and links",
+			map[string]string{ubuntuSource + "/tkg-a.crt": string(noEnd), "etc/ssl/certs/tkg-a.pem": string(noEnd), ubuntuBundle: string(system) + string(a) + string(b)},
+			map[string]string{"etc/ssl/certs/tkg-a.pem": "/" + ubuntuSource + "/tkg-a.crt"}, []bool{true, true, true},
+		},
+		RHEL: {
+			"update-ca-trust extracts",
+			map[string]string{rhelSource + "/tkg-a.pem": string(noEnd), rhelBundle: string(system) + string(a) + string(b), photonBundle: string(system) + string(a) + string(b)},
+			map[string]string{photonBundle: "/" + rhelBundle}, []bool{true, true, true},
+		},
+	}
+	for family, tc := range cases {
+		t.Run("Family"+string(family), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := renderTrust(dir, family, system, entries); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range tc.files {
+				got, err := readInside(dir, name)
+				if diff := cmp.Diff(want, string(got)); err != nil || diff != "" {
+					t.Errorf("%s: %s: %v (-want, +got):\n%s", tc.reason, name, err, diff)
+				}
+			}
+			for name, want := range tc.links {
+				got, err := os.Readlink(filepath.Join(dir, name))
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("%s: %s: %v (-want, +got):\n%s", tc.reason, name, err, diff)
+				}
+			}
+			if diff := cmp.Diff(tc.trusts, []bool{trusts(t, dir, a), trusts(t, dir, b), trusts(t, dir, system)}); diff != "" {
+				t.Errorf("%s: trusted (-want, +got):\n%s", tc.reason, diff)
+			}
+			if want := map[Family]string{Photon: "ID=photon", Ubuntu: "ID=ubuntu", RHEL: "ID=\"rhel\""}[family]; !strings.Contains(family.release(), want+"\n") {
+				t.Errorf("os-release of %q: %s", family, family.release())
+			}
+		})
+	}
+}
+
+func TestUpdateCATrustTakesDER(t *testing.T) {
+	t.Parallel()
+	a := newPEM(t, "A")
+	block, _ := pem.Decode(a)
+	for name, data := range map[string][]byte{"DER": block.Bytes, "PEM": a} {
+		if diff := cmp.Diff(string(a), string(certificates(data))); diff != "" {
+			t.Errorf("%s (-want, +got):\n%s", name, diff)
+		}
+	}
+	if got := certificates([]byte("neither")); got != nil {
+		t.Errorf("made %q of nothing", got)
+	}
+}
+
+func TestUnitEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, dropIns), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"10-a.conf":    "[Service]\nEnvironment=\"HTTPS_PROXY=http://a.lab:1\"\nEnvironment=NO_PROXY=.lab\nExecStart=\n",
+		"20-b.conf":    "[Service]\nEnvironment=\"HTTPS_PROXY=http://b.lab:1\"\n",
+		"30-c.ignored": "[Service]\nEnvironment=X=1\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, dropIns, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"NO_PROXY=.lab", "HTTPS_PROXY=http://b.lab:1"}, unitEnvironment(dir)); diff != "" {
+		t.Errorf("the later drop-in wins (-want, +got):\n%s", diff)
+	}
+}
+
+func TestSandboxImage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if diff := cmp.Diff(SandboxImage, sandboxImage(dir)); diff != "" {
+		t.Errorf("no configuration (-want, +got):\n%s", diff)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "etc/containerd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for want, text := range map[string]string{SandboxImage: containerdConfig, "x:1": "[a]\n  sandbox_image = \"x:1\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, "etc/containerd/config.toml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, sandboxImage(dir)); diff != "" {
+			t.Errorf("(-want, +got):\n%s", diff)
+		}
 	}
 }
 
