@@ -30,6 +30,7 @@ type Client struct {
 	objects dynamic.Interface
 	kinds   *kinds
 	dryRun  []string
+	config  *rest.Config
 }
 
 // New returns a client of the API server that conn names. It reads the kubeconfig and connects to nothing. A kubeconfig that
@@ -85,7 +86,7 @@ func fromConfig(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to %s: %w", config.Host, redacted(err))
 	}
-	return &Client{server: hostPort(config.Host), objects: objects, kinds: newKinds(discover.RESTClient())}, nil
+	return &Client{server: hostPort(config.Host), objects: objects, kinds: newKinds(discover.RESTClient()), config: config}, nil
 }
 
 // bounded ends an answer that is too long, so that no server can fill our memory.

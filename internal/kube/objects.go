@@ -91,7 +91,17 @@ func (c *Client) JSONPatch(ctx context.Context, r Resource, ref types.Namespaced
 // Delete deletes the object with this UID, and no other of the same name: then apierrors.IsConflict holds. It returns when the
 // server has taken the request, not when the object is gone. It blocks on the network.
 func (c *Client) Delete(ctx context.Context, r Resource, ref types.NamespacedName, uid types.UID) error {
-	opts := metav1.DeleteOptions{DryRun: c.dryRun, Preconditions: &metav1.Preconditions{UID: &uid}}
+	return c.delete(ctx, r, ref, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+}
+
+// DeleteNow is Delete with a grace period of zero: what runs is killed, and the object is gone when this returns, unless it has
+// finalizers.
+func (c *Client) DeleteNow(ctx context.Context, r Resource, ref types.NamespacedName, uid types.UID) error {
+	return c.delete(ctx, r, ref, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, GracePeriodSeconds: new(int64)})
+}
+
+func (c *Client) delete(ctx context.Context, r Resource, ref types.NamespacedName, opts metav1.DeleteOptions) error {
+	opts.DryRun = c.dryRun
 	if err := c.at(r, ref.Namespace).Delete(ctx, ref.Name, opts); err != nil {
 		return c.explain("delete", r, ref, err)
 	}
