@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
+
+	"github.com/tkgfix/tkgfix/internal/lab/kubelet"
 )
 
 const passwordLength = 32
@@ -85,6 +87,8 @@ func nodeStatus(spec NodeSpec, m *member, now metav1.Time) corev1.NodeStatus {
 			condition(corev1.NodePIDPressure, corev1.ConditionFalse, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 			condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"),
 		},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubelet.Port}},
+		Images:          kubelet.Images(spec.Version),
 		NodeInfo: corev1.NodeSystemInfo{
 			OSImage: m.profile.Family.Name(), OperatingSystem: "linux", Architecture: "amd64", KernelVersion: "6.1.62",
 			ContainerRuntimeVersion: "containerd://1.7.27", KubeletVersion: spec.Version, KubeProxyVersion: spec.Version,

@@ -4,6 +4,8 @@ package plane
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +27,9 @@ import (
 
 // Port of an API server, on an address of its own.
 const Port = 6443
+
+// APIServerName is the common name of an API server's certificate, also where it is the client: at kubelets.
+const APIServerName = "kube-apiserver"
 
 const (
 	etcdClientPort = 2379
@@ -162,6 +167,21 @@ func (p *Plane) Config(user string) (*rest.Config, error) {
 	return config, nil
 }
 
+// Kubelet returns how a kubelet at an address serves: with a certificate of its own, to clients with one of this control plane.
+func (p *Plane) Kubelet(node, address string) (*tls.Config, error) {
+	pair, err := p.authority.Issue(ca.Leaf{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}, DNS: []string{node}, IPs: []net.IP{net.ParseIP(address)}})
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate of the kubelet of %s: %w", node, err)
+	}
+	clients := x509.NewCertPool()
+	clients.AppendCertsFromPEM(p.authority.PEM())
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MinVersion: tls.VersionTLS12}, nil
+}
+
 // ExpiredToken returns a service account's token that the API server signed and that ran out an hour ago: what a login of
 // yesterday looks like (tkg-facts.md §5).
 func (p *Plane) ExpiredToken(namespace, name string) (string, error) {
@@ -231,7 +251,7 @@ func (p *Plane) files() error {
 		return err
 	}
 	serving, err := p.authority.Issue(ca.Leaf{
-		CommonName: "kube-apiserver", Client: true,
+		CommonName: APIServerName, Client: true,
 		DNS: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"},
 		IPs: []net.IP{net.ParseIP(p.opts.Address), net.IPv4(127, 0, 0, 1)},
 	})
@@ -286,7 +306,9 @@ func (p *Plane) serverArgs() []string {
 		"--cert-dir=" + p.opts.Dir,
 		"--service-account-issuer=" + issuer,
 		"--service-account-key-file=" + p.path("sa.pub"), "--service-account-signing-key-file=" + p.path("sa.key"),
-		"--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC",
+		"--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--allow-privileged",
+		"--kubelet-client-certificate=" + p.path("tls.pem"), "--kubelet-client-key=" + p.path("tls.key"), "--kubelet-certificate-authority=" + p.path("ca.pem"),
+		"--kubelet-preferred-address-types=InternalIP", // nobody resolves the names of nodes
 		"--audit-policy-file=" + p.path("audit-policy.yaml"), "--audit-log-path=" + p.opts.Audit, "--audit-log-format=json", "--audit-log-mode=blocking",
 		"--profiling=false",
 	}
