@@ -27,6 +27,11 @@ func TestMain(m *testing.M) {
 	if ok || len(os.Args) > 1 && os.Args[1] == "plugin" {
 		os.Exit(cli.CrashtestDouble(context.Background(), cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args, double))
 	}
+	// And a process that holds a debug pod, for a test to kill.
+	if name := os.Getenv(holdEnv); name != "" {
+		fmt.Fprintln(os.Stderr, hold(context.Background(), os.Getenv("KUBECONFIG"), name))
+		os.Exit(1)
+	}
 	os.Exit(run(m))
 }
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
+	"k8s.io/klog/v2"
 )
 
 // Command is a command to run in a container.
@@ -39,7 +40,8 @@ func (c *Client) Exec(ctx context.Context, pod types.NamespacedName, command Com
 	if err != nil {
 		return fmt.Errorf("run a command in Pod %s: %w", pod, redacted(err))
 	}
-	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: command.Stdin, Stdout: command.Stdout, Stderr: command.Stderr})
+	// What fails while a stream ends is in the error; the library would print it as well.
+	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), remotecommand.StreamOptions{Stdin: command.Stdin, Stdout: command.Stdout, Stderr: command.Stderr})
 	if exit, ok := errors.AsType[exec.CodeExitError](err); ok {
 		return &ExitError{Code: exit.Code}
 	}

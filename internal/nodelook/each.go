@@ -28,9 +28,12 @@ type Workers struct {
 	Nodes       []tkg.Node
 	Conf        plugins.Nodes
 	Credentials node.Credentials
+
+	cluster *kube.Client // where debug pods are made; nil for SSH
 }
 
-// FindWorkers reads from the Supervisor which workers a cluster has and what opens them. A cluster without a worker is an
+// FindWorkers reads from the Supervisor which workers a cluster has and what opens them: their login, or for debug pods that of the
+// cluster. A cluster without a worker is an
 // error. It blocks on the network.
 func FindWorkers(ctx context.Context, c *kube.Client, conf plugins.Nodes, ref tkg.Ref) (Workers, error) {
 	nodes, err := tkg.Workers(ctx, c, ref)
@@ -40,6 +43,10 @@ func FindWorkers(ctx context.Context, c *kube.Client, conf plugins.Nodes, ref tk
 	if len(nodes) == 0 {
 		return Workers{}, plugins.Hint(fmt.Errorf("cluster %s has no workers", ref),
 			"see what it waits for: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s", ref.Namespace, ref.Name)
+	}
+	if conf.Via == viaDebugPod {
+		cluster, err := tkg.WorkloadClient(ctx, c, ref)
+		return Workers{Nodes: nodes, Conf: conf, cluster: cluster}, err
 	}
 	credentials, err := tkg.NodeCredentials(ctx, c, ref)
 	if err != nil {
@@ -137,7 +144,7 @@ func (w Workers) one(ctx context.Context, i int, fn func(context.Context, int, *
 	}
 	n := w.Nodes[i]
 	target := node.Target{Name: n.Name, Address: n.Address, HostKeyAlias: string(n.MachineUID)}
-	conn, err := node.Dial(ctx, w.Conf, target, w.Credentials)
+	conn, err := w.dial(ctx, target)
 	if err != nil {
 		return err
 	}

@@ -16,12 +16,24 @@ const (
 	exitKilled = 137
 )
 
-// deadline returns a channel that tells when a pod that starts now has been active for as long as it may; nil if it may for ever.
-func deadline(pod *corev1.Pod) <-chan time.Time {
+// never returns a timer that is not set.
+func never() *time.Timer {
+	t := time.NewTimer(0)
+	t.Stop()
+	return t
+}
+
+// limit sets when the pod's time is over. It may be made shorter while the pod runs.
+func (w *worker) limit(pod *corev1.Pod) {
 	if pod.Spec.ActiveDeadlineSeconds == nil {
-		return nil
+		return
 	}
-	return time.After(time.Duration(*pod.Spec.ActiveDeadlineSeconds) * time.Second)
+	began := w.kubelet.now()
+	if pod.Status.StartTime != nil {
+		began = pod.Status.StartTime.Time
+	}
+	end := began.Add(time.Duration(*pod.Spec.ActiveDeadlineSeconds) * time.Second)
+	w.over.Reset(max(0, end.Sub(w.kubelet.now())))
 }
 
 // expire reports that the pod's time is over. The API server deletes such a pod without asking the kubelet.
