@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
 	"k8s.io/klog/v2"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // Command is a command to run in a container.
@@ -20,7 +24,8 @@ type Command struct {
 	// Args are the program and its arguments; no shell stands between.
 	Args []string
 	// Stdin is read by the command; nil for none. It may be read from until it ends, even after Exec has returned.
-	Stdin          io.Reader
+	Stdin io.Reader
+	// Stdout and Stderr are nil for what is not wanted. Nothing is written to them after Exec has returned.
 	Stdout, Stderr io.Writer
 }
 
@@ -40,8 +45,16 @@ func (c *Client) Exec(ctx context.Context, pod types.NamespacedName, command Com
 	if err != nil {
 		return fmt.Errorf("run a command in Pod %s: %w", pod, redacted(err))
 	}
+	options := remotecommand.StreamOptions{Stdin: command.Stdin}
+	for _, stream := range []struct{ from, to *io.Writer }{{&command.Stdout, &options.Stdout}, {&command.Stderr, &options.Stderr}} {
+		if *stream.from != nil {
+			g := &gate{to: *stream.from}
+			defer g.shut()
+			*stream.to = g
+		}
+	}
 	// What fails while a stream ends is in the error; the library would print it as well.
-	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), remotecommand.StreamOptions{Stdin: command.Stdin, Stdout: command.Stdout, Stderr: command.Stderr})
+	err = executor.StreamWithContext(klog.NewContext(ctx, klog.Logger{}), options)
 	if exit, ok := errors.AsType[exec.CodeExitError](err); ok {
 		return &ExitError{Code: exit.Code}
 	}
@@ -49,9 +62,42 @@ func (c *Client) Exec(ctx context.Context, pod types.NamespacedName, command Com
 		err = ctx.Err()
 	}
 	if err != nil {
-		return Explain(fmt.Errorf("run a command in Pod %s: %w", pod, err))
+		return Explain(fmt.Errorf("run a command in Pod %s: %w", pod, refused(err)))
 	}
 	return nil
+}
+
+// gate passes on what is written until it is shut: when a context ends, the library returns before its streams have.
+type gate struct {
+	mu     sync.Mutex
+	to     io.Writer
+	closed bool
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return 0, io.ErrClosedPipe
+	}
+	return g.to.Write(p)
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// refused gives a refusal of the API server its type back. The library that speaks SPDY keeps its text alone.
+func refused(err error) error {
+	text, ok := strings.CutPrefix(err.Error(), "unable to upgrade connection: ")
+	if !ok || !strings.Contains(text, " is forbidden: ") {
+		return err
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: text,
+	}}
 }
 
 func (c *Client) executor(pod types.NamespacedName, command Command) (remotecommand.Executor, error) {
