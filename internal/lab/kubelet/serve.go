@@ -75,16 +75,20 @@ func (k *Kubelet) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the kubelet's port on %s: %w", k.node.Name(), err)
 	}
-	mux := http.NewServeMux()
-	// The paths and parameters are those of kubelet's server (pkg/kubelet/server/server.go).
-	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
-	mux.HandleFunc("/exec/{namespace}/{pod}/{uid}/{container}", k.exec)
-	server := &http.Server{Handler: k.authorized(mux), TLSConfig: k.serving.TLS, ReadHeaderTimeout: headerTimeout}
+	server := k.server()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving as the kubelet of %s: %w", k.node.Name(), err)
 	}
 	return nil
+}
+
+func (k *Kubelet) server() *http.Server {
+	mux := http.NewServeMux()
+	// The paths and parameters are those of kubelet's server (pkg/kubelet/server/server.go).
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
+	mux.HandleFunc("/exec/{namespace}/{pod}/{uid}/{container}", k.exec)
+	return &http.Server{Handler: k.authorized(mux), TLSConfig: k.serving.TLS, ReadHeaderTimeout: headerTimeout}
 }
 
 // authorized lets only the API server through.
