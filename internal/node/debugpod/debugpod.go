@@ -116,12 +116,17 @@ func (m *maker) try(ctx context.Context, image string) (*transport, error) {
 		return nil, err
 	}
 	if err := m.ready(ctx, t, made); err != nil {
-		if closeErr := t.Close(); closeErr != nil {
-			err = fmt.Errorf("%w (and %w)", err, closeErr)
-		}
-		return nil, err
+		return nil, abandon(t, err)
 	}
 	return t, nil
+}
+
+// abandon deletes a pod that is of no use and returns why it is none. A pod that cannot be deleted is worse: no more are made then.
+func abandon(t *transport, why error) error {
+	if err := t.Close(); err != nil {
+		return fmt.Errorf("%w, of no use because: %s", err, why.Error())
+	}
+	return why
 }
 
 func (m *maker) ready(ctx context.Context, t *transport, made *corev1.Pod) error {
@@ -156,7 +161,7 @@ func (m *maker) create(ctx context.Context, image string) (*transport, *corev1.P
 		err = checkMade(made, m.node.Name)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, t.Close())
+		return nil, nil, abandon(t, err)
 	}
 	return t, made, nil
 }

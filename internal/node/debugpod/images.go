@@ -2,6 +2,7 @@ package debugpod
 
 import (
 	"cmp"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func likely() []string {
 func (m *maker) images() ([]string, error) {
 	out := choose(m.node.Status.Images)
 	if len(out) == 0 {
-		return nil, plugins.Hint(errNoImages, "name one that is on the node and has sh and chroot, in connections.nodes.image")
+		return nil, plugins.Hint(errors.New("the node reports no image with a usable name"), "name one that is on the node and has sh and chroot, in connections.nodes.image")
 	}
 	return out, nil
 }

@@ -43,8 +43,7 @@ func newPod(nodeName, image string) *corev1.Pod {
 			AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
 			Containers: []corev1.Container{{
 				Name: container, Image: image, ImagePullPolicy: corev1.PullNever,
-				// By a shell, so that an image without one does not start. It gets no signal's default action wrong: with the host's
-				// process ids it is not process 1.
+				// By a shell, so that an image without one does not even start.
 				Command:         []string{"sh", "-c", fmt.Sprintf("exec sleep %d", seconds)},
 				SecurityContext: &corev1.SecurityContext{Privileged: &yes, RunAsUser: &root},
 				Resources: corev1.ResourceRequirements{

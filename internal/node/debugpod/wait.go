@@ -25,8 +25,6 @@ const (
 	maxEvents = 200
 )
 
-var errNoImages = errors.New("the node reports no image with a usable name")
-
 // unfitError says why an image will not do, so that the next one is tried.
 type unfitError struct{ why string }
 
