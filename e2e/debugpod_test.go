@@ -174,11 +174,11 @@ func sameAsBySSH(t *testing.T, lab *laboratory, guest kubernetes.Interface) {
 		}
 	}
 	input := map[string]any{"cluster": dev1.String(), "ca": lab.ca("root")}
-	if diff := cmp.Diff(planned(t, lab, nodecert.New, "ssh", input), planned(t, lab, nodecert.New, "debug-pod", input)); diff != "" {
+	if diff := cmp.Diff(stepOutput(t, lab, nodecert.New, "ssh", input), stepOutput(t, lab, nodecert.New, "debug-pod", input)); diff != "" {
 		t.Errorf("verify-node-cert (-by SSH, +by a debug pod):\n%s", diff)
 	}
 	input["registry"] = "registry.lab:5443"
-	if diff := cmp.Diff(planned(t, lab, probe.New, "ssh", input), planned(t, lab, probe.New, "debug-pod", input)); diff != "" {
+	if diff := cmp.Diff(stepOutput(t, lab, probe.New, "ssh", input), stepOutput(t, lab, probe.New, "debug-pod", input)); diff != "" {
 		t.Errorf("probe (-by SSH, +by a debug pod):\n%s", diff)
 	}
 	wantNoDebugPods(t, guest)
@@ -236,8 +236,8 @@ func looks(t *testing.T, lab *laboratory, via string) map[string]nodelook.Look {
 	return named
 }
 
-// planned runs a step that reads and returns its output.
-func planned(t *testing.T, lab *laboratory, step func(sdk.Env) plugins.Step, via string, input map[string]any) map[string]any {
+// stepOutput runs a step that reads and returns its output.
+func stepOutput(t *testing.T, lab *laboratory, step func(sdk.Env) plugins.Step, via string, input map[string]any) map[string]any {
 	t.Helper()
 	raw, err := json.Marshal(input)
 	if err != nil {
