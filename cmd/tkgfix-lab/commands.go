@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,7 +28,10 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
 		Usage:     "a TKG Supervisor with two clusters on this machine, to rehearse on",
 		Writer:    stdout,
 		ErrWriter: stderr,
-		Commands:  []*cli.Command{upCommand(stdout, stderr), downCommand(stderr), statusCommand(stdout), daemonCommand(stderr), enterCommand(), containerCommand()},
+		Commands: []*cli.Command{
+			upCommand(stdout, stderr), plantCommand(stdout, stderr), scenariosCommand(stdout), downCommand(stderr), statusCommand(stdout),
+			daemonCommand(stderr), enterCommand(), containerCommand(),
+		},
 		// Errors are printed below, once and with their hints; the library must not exit.
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
@@ -52,7 +54,7 @@ func dirFlag() cli.Flag {
 }
 
 func scenarioFlag() cli.Flag {
-	return &cli.StringFlag{Name: "scenario", Value: lab.MissingCA, Usage: "which fault to plant: " + strings.Join(lab.Scenarios(), ", ")}
+	return &cli.StringFlag{Name: "scenario", Value: lab.MissingCA, Usage: "which fault to plant; tkgfix-lab scenarios tells them"}
 }
 
 func kubeFlag() cli.Flag {
@@ -119,6 +121,48 @@ func printNext(out io.Writer, dir string, state lab.State) {
 	fmt.Fprintf(out, "  tkgfix run examples/workflows/documented-fix.yaml \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s --input sshPort=%d\n\n",
 		state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"), state.SSHPort)
 	fmt.Fprintf(out, "  tkgfix-lab down --dir %s\n", dir)
+}
+
+func plantCommand(stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:      "plant",
+		Usage:     "let a running laboratory go to another scenario and return when that shows",
+		ArgsUsage: "SCENARIO",
+		Flags:     []cli.Flag{dirFlag()},
+		Action: func(c *cli.Context) error {
+			dir, err := filepath.Abs(c.String("dir"))
+			if err != nil {
+				return err
+			}
+			if c.Args().Len() != 1 {
+				return plugins.Hint(fmt.Errorf("one scenario is to be planted, not %d", c.Args().Len()), "tkgfix-lab scenarios; tkgfix-lab plant --dir %s SCENARIO", dir)
+			}
+			if err := lab.Plant(c.Context, dir, c.Args().First(), stderr); err != nil {
+				return err
+			}
+			state, err := lab.Load(dir)
+			if err != nil {
+				return err
+			}
+			printNext(stdout, dir, state)
+			return nil
+		},
+	}
+}
+
+func scenariosCommand(stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:  "scenarios",
+		Usage: "say which faults can be planted",
+		Action: func(*cli.Context) error {
+			for _, s := range lab.Scenarios() {
+				if _, err := fmt.Fprintf(stdout, "%-21s %s\n", s.Name, s.Text); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 func downCommand(stderr io.Writer) *cli.Command {

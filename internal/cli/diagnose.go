@@ -139,7 +139,9 @@ func (a *app) inquiry(c *cli.Context) (inquiry, error) {
 	}
 	req.Connections = plugins.Connections{Supervisor: &plugins.Kube{Kubeconfig: path, Context: c.String("context")}, Nodes: &nodes}
 	start := launcher(executable, known)
-	launch := func() engine.Plugins { return start(req.Connections, func(context.Context, engine.Process) error { return nil }) }
+	launch := func() engine.Plugins {
+		return start(req.Connections, func(context.Context, engine.Process) error { return nil })
+	}
 	return inquiry{looks: looks, launch: launch, request: req}, nil
 }
 

@@ -31,11 +31,21 @@ type Host struct {
 	Pool  *Pool
 	// Dir is the laboratory's folder, Binary is hyperkube and Helper the laboratory's own program.
 	Dir, Binary, Helper string
-	// Names are what each node finds in its hosts file, with addresses.
-	Names map[string]string
+	// Names are what each node finds in its hosts file, with addresses; Routes are addresses that lead to others.
+	Names, Routes map[string]string
 	// SystemRoots is what each node trusts from the start, in PEM.
 	SystemRoots []byte
-	Now         func() time.Time
+	// Profile says of what kind the nodes of a cluster are that are made now.
+	Profile func(types.NamespacedName) Profile
+	Now     func() time.Time
+}
+
+// Profile is what the nodes of a cluster have in common.
+type Profile struct {
+	Family vm.Family
+	// Clock is what is added to the time on the nodes.
+	Clock   time.Duration
+	Kubelet kubelet.Manner
 }
 
 // Cluster is one workload cluster.
@@ -64,9 +74,10 @@ type credentials struct {
 }
 
 type member struct {
-	node   *vm.Node
-	cancel context.CancelFunc
-	done   chan struct{}
+	node    *vm.Node
+	profile Profile
+	cancel  context.CancelFunc
+	done    chan struct{}
 }
 
 // New returns a cluster that has its address and its credentials, and nothing that runs.
@@ -185,8 +196,10 @@ func (c *Cluster) Boot(ctx context.Context, spec NodeSpec) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	profile := c.host.Profile(c.ref)
 	node, err := vm.Start(ctx, c.host.Group, vm.Spec{
-		Name: spec.Name, Root: c.root(spec.Name), Address: address, Hosts: c.host.Names,
+		Name: spec.Name, Root: c.root(spec.Name), Address: address, Hosts: c.host.Names, Routes: c.host.Routes,
+		Family: profile.Family, Clock: profile.Clock,
 		SystemRoots: c.host.SystemRoots, Trust: spec.Trust,
 		AuthorizedKey: c.ssh.public, Password: c.ssh.password, Helper: c.host.Helper, Now: c.host.Now,
 	})
@@ -194,7 +207,7 @@ func (c *Cluster) Boot(ctx context.Context, spec NodeSpec) (string, error) {
 		c.host.Pool.Release(address)
 		return "", errors.Join(err, os.RemoveAll(c.root(spec.Name)))
 	}
-	c.nodes[spec.Name] = &member{node: node}
+	c.nodes[spec.Name] = &member{node: node, profile: profile}
 	return address, nil
 }
 
@@ -214,7 +227,7 @@ func (c *Cluster) Join(ctx context.Context, spec NodeSpec) error {
 	if m.cancel != nil {
 		return nil
 	}
-	if err := register(ctx, c.client, spec, m.node.Address(), c.host.Now()); err != nil {
+	if err := register(ctx, c.client, spec, m, c.host.Now()); err != nil {
 		return err
 	}
 	serving, err := c.plane.Kubelet(spec.Name, m.node.Address())
@@ -223,9 +236,9 @@ func (c *Cluster) Join(ctx context.Context, spec NodeSpec) error {
 	}
 	c.pods++
 	k := kubelet.New(kubelet.Options{
-		Client: c.client, Node: m.node, Images: kubelet.Images(spec.Version),
-		Serving: &kubelet.Serving{TLS: serving, Client: plane.APIServerName, Runner: m.node},
-		PodNet:  fmt.Sprintf("192.168.%d", c.pods%250), Now: c.host.Now,
+		Client: c.client, Name: m.node.Name(), Address: m.node.Address(), Node: m.node, PodNet: fmt.Sprintf("192.168.%d", c.pods%250),
+		Images: kubelet.Images(spec.Version), Serving: &kubelet.Serving{TLS: serving, Client: plane.APIServerName, Runner: m.node},
+		Manner: m.profile.Kubelet, Now: c.host.Now,
 	})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel, m.done = cancel, make(chan struct{})

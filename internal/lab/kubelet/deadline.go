@@ -28,23 +28,23 @@ func (w *worker) limit(pod *corev1.Pod) {
 	if pod.Spec.ActiveDeadlineSeconds == nil {
 		return
 	}
-	began := w.kubelet.now()
+	began := w.kubelet.opts.Now()
 	if pod.Status.StartTime != nil {
 		began = pod.Status.StartTime.Time
 	}
 	end := began.Add(time.Duration(*pod.Spec.ActiveDeadlineSeconds) * time.Second)
-	w.over.Reset(max(0, end.Sub(w.kubelet.now())))
+	w.over.Reset(max(0, end.Sub(w.kubelet.opts.Now())))
 }
 
 // expire reports that the pod's time is over. The API server deletes such a pod without asking the kubelet.
 func (w *worker) expire(ctx context.Context) {
 	w.emitter("")(corev1.EventTypeNormal, reasonDeadline, messageDeadline)
-	pods := w.kubelet.client.CoreV1().Pods(w.pod.Namespace)
+	pods := w.kubelet.opts.Client.CoreV1().Pods(w.pod.Namespace)
 	live, err := pods.Get(ctx, w.pod.Name, metav1.GetOptions{})
 	if err != nil || live.UID != w.pod.UID {
 		return
 	}
-	at := metav1.NewTime(w.kubelet.now())
+	at := metav1.NewTime(w.kubelet.opts.Now())
 	live.Status.Phase, live.Status.Reason, live.Status.Message = corev1.PodFailed, reasonDeadline, messageDeadline
 	for i := range live.Status.ContainerStatuses {
 		s := &live.Status.ContainerStatuses[i]

@@ -3,6 +3,7 @@ package kubelet
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,4 +43,10 @@ func onNode(images []corev1.ContainerImage) map[string]Image {
 		}
 	}
 	return out
+}
+
+// with adds images that need no pull.
+func (r *runtime) with(images []corev1.ContainerImage) *runtime {
+	maps.Copy(r.images, onNode(images))
+	return r
 }

@@ -66,19 +66,19 @@ func (s *started) has(name string) bool {
 
 // serve answers the API server until ctx ends.
 func (k *Kubelet) serve(ctx context.Context) error {
-	if k.serving == nil {
+	if k.opts.Serving == nil {
 		<-ctx.Done()
 		return nil
 	}
 	var listen net.ListenConfig
-	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(k.node.Address(), strconv.Itoa(Port)))
+	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort(k.opts.Address, strconv.Itoa(Port)))
 	if err != nil {
-		return fmt.Errorf("opening the kubelet's port on %s: %w", k.node.Name(), err)
+		return fmt.Errorf("opening the kubelet's port on %s: %w", k.opts.Name, err)
 	}
 	server := k.server()
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving as the kubelet of %s: %w", k.node.Name(), err)
+		return fmt.Errorf("serving as the kubelet of %s: %w", k.opts.Name, err)
 	}
 	return nil
 }
@@ -88,13 +88,13 @@ func (k *Kubelet) server() *http.Server {
 	// The paths and parameters are those of kubelet's server (pkg/kubelet/server/server.go).
 	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.exec)
 	mux.HandleFunc("/exec/{namespace}/{pod}/{uid}/{container}", k.exec)
-	return &http.Server{Handler: k.authorized(mux), TLSConfig: k.serving.TLS, ReadHeaderTimeout: headerTimeout}
+	return &http.Server{Handler: k.authorized(mux), TLSConfig: k.opts.Serving.TLS, ReadHeaderTimeout: headerTimeout}
 }
 
 // authorized lets only the API server through.
 func (k *Kubelet) authorized(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || r.TLS.PeerCertificates[0].Subject.CommonName != k.serving.Client {
+		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || r.TLS.PeerCertificates[0].Subject.CommonName != k.opts.Serving.Client {
 			http.Error(w, "Forbidden", http.StatusForbidden)
 			return
 		}
@@ -114,7 +114,7 @@ func (k *Kubelet) exec(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	remotecommand.ServeExec(w, r, executor{worker, k.serving.Runner}, worker.pod.Name, string(worker.pod.UID), r.PathValue("container"),
+	remotecommand.ServeExec(w, r, executor{worker, k.opts.Serving.Runner}, worker.pod.Name, string(worker.pod.UID), r.PathValue("container"),
 		r.URL.Query()["command"], streams, streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
 }
 
@@ -144,7 +144,7 @@ func (e executor) ExecInContainer(_ context.Context, _, _, container string, cmd
 		return fmt.Errorf("container not found (%q)", container)
 	}
 	host, readOnly := hostRoot(e.worker.pod, spec)
-	code, failed := e.runner.RunIn(e.worker.life, vm.Command{Host: host, ReadOnly: readOnly, Args: cmd, Stdin: in, Stdout: out, Stderr: err})
+	code, failed := e.runner.RunIn(e.worker.living, vm.Command{Host: host, ReadOnly: readOnly, Args: cmd, Stdin: in, Stdout: out, Stderr: err})
 	switch {
 	case failed != nil:
 		return failed

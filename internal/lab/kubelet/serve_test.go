@@ -61,14 +61,13 @@ func TestOnlyTheAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := &failingNode{}
 	serving, err := root.Issue(ca.Leaf{CommonName: "system:node", DNS: []string{"node"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(root.PEM())
-	k := New(Options{Node: node, Now: time.Now, Serving: &Serving{Client: "kube-apiserver", TLS: &tls.Config{
+	k := New(Options{Name: "node", Now: time.Now, Serving: &Serving{Client: "kube-apiserver", TLS: &tls.Config{
 		Certificates: []tls.Certificate{pairOf(t, serving)}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}}})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -137,7 +136,7 @@ func TestDeadline(t *testing.T) {
 		}
 		return p
 	}
-	w := &worker{kubelet: &Kubelet{now: func() time.Time { return now }}, over: never()}
+	w := &worker{kubelet: &Kubelet{opts: Options{Now: func() time.Time { return now }}}, over: never()}
 	over := func(what string, want bool) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
