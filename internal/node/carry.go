@@ -63,6 +63,9 @@ func (c *Conn) carry(ctx context.Context, hostport string) (net.Conn, error) {
 		return nil, fmt.Errorf("%w, and no session carries bytes in its place: %w", ErrForwarding, err)
 	}
 	<-run.done
+	if _, ended := errors.AsType[*ExitError](run.err); !ended && run.err != nil && c.Alive(ctx) != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLost, run.err)
+	}
 	return nil, run.dialError(hostport)
 }
 

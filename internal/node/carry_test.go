@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gliderlabs/ssh"
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/node/nodetest"
@@ -221,5 +222,15 @@ func TestCarryReset(t *testing.T) {
 				t.Errorf("want ECONNRESET, as the node's own read would end, got %v", err)
 			}
 		})
+	}
+}
+
+func TestCarryLost(t *testing.T) {
+	t.Parallel()
+	conn := nodetest.Start(t, nodetest.Options{NoForwarding: true, Session: func(s ssh.Session) {
+		_ = s.Context().Value(ssh.ContextKeyConn).(*gossh.ServerConn).Close()
+	}}).Dial(t)
+	if _, err := conn.DialTCP(t.Context(), "127.0.0.1:443"); !errors.Is(err, node.ErrLost) || plugins.KindOf(err) != plugins.KindTransient {
+		t.Errorf("the connection breaks while a program is asked: want ErrLost, transient, got %v", err)
 	}
 }

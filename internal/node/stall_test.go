@@ -20,7 +20,7 @@ import (
 )
 
 // brief is how long the tests wait for what never comes.
-const brief = time.Second
+const brief = 2 * time.Second
 
 // accept serves each connection to a port of loopback until the test ends.
 func accept(t *testing.T, serve func(net.Conn)) *nodetest.Server {
