@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +32,12 @@ func startAgent(t *testing.T, keys ...[]byte) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
+	// It says who it is once it listens, and ends with the program that it starts: with this process at the latest.
+	cmd := exec.Command("ssh-agent", "-a", socket, "sh", "-c", `echo "$SSH_AGENT_PID"; exec cat`)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -39,10 +45,16 @@ func startAgent(t *testing.T, keys ...[]byte) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: install what the tests need with hack/deps.sh", err)
 	}
-	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil { // says where it listens, once it does
+	t.Cleanup(func() { _, _ = stdin.Close(), cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
 		t.Fatal(err)
 	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM) })
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
