@@ -83,26 +83,30 @@ func judge(q Question, s sight) Conclusion {
 	}
 	out.shaken = id == ""
 	out.With = q.withCandidate(out.shaken, out.GoError)
-	if len(faults) == 0 {
-		out.Accepted = true
-		out.Verdict, out.Note = q.accepted()
-		if len(coming) > 0 {
-			out.Verdict = VerdictOf("trusted-by-older-go")
-		}
-	} else {
-		out.Verdict, out.Note, out.Also = faults[0].Verdict, faults[0].Message, faults[1:]
-		for _, f := range out.Also {
-			out.Trust = out.Trust && f.Trust
-		}
-		if out.With != nil && out.With.Accepted {
-			out.Trust = true
-		}
-	}
-	out.Also = append(out.Also, coming...)
+	out.settle(q, faults, coming)
 	if out.shaken {
 		return q.asLoaded(out)
 	}
 	return out
+}
+
+// settle makes the first of the faults the verdict. coming are those that only a newer Go has.
+func (c *Conclusion) settle(q Question, faults, coming []Further) {
+	switch {
+	case len(faults) > 0:
+		c.Verdict, c.Note, c.Also = faults[0].Verdict, faults[0].Message, faults[1:]
+		for _, f := range c.Also {
+			c.Trust = c.Trust && f.Trust
+		}
+		c.Trust = c.Trust || c.With != nil && c.With.Accepted
+	default:
+		c.Accepted = true
+		c.Verdict, c.Note = q.accepted()
+		if len(coming) > 0 {
+			c.Verdict = VerdictOf("trusted-by-older-go")
+		}
+	}
+	c.Also = append(c.Also, coming...)
 }
 
 func verifyError(err error) string {
