@@ -130,7 +130,9 @@ func (s *servers) serve(ctx context.Context, want server) error {
 	if err := s.present(ctx, tokenHost, tokens, registry.Front{Handler: s.issuer.Serve(want.http == foreign)}); err != nil {
 		return err
 	}
-	forward := &proxy.Proxy{Mode: want.proxy, Authority: s.pki.Proxy, Dial: s.dial}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.pki.Root.PEM())
+	forward := &proxy.Proxy{Mode: want.proxy, Authority: s.pki.Proxy, Roots: roots, Dial: s.dial}
 	return s.at[proxyHost].Serve(ctx, registry.Front{Speech: registry.Plain, Handler: forward})
 }
 

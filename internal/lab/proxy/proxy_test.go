@@ -54,7 +54,7 @@ func TestProxy(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(&proxy.Proxy{Mode: tc.mode, Authority: authority, Dial: dial})
+			server := httptest.NewServer(&proxy.Proxy{Mode: tc.mode, Authority: authority, Roots: servers, Dial: dial})
 			t.Cleanup(server.Close)
 			at, err := url.Parse(server.URL)
 			if err != nil {
