@@ -129,7 +129,7 @@ func TestDiagnose(t *testing.T) {
 		statuses                   string
 	}{
 		"Well": {
-			reason: "nobody logs in to the nodes of a cluster that works", detect: tells(wellPods), cause: "healthy", statuses: "done skipped skipped done done",
+			reason: "nobody logs in to the nodes of a cluster that works", detect: tells(wellPods), cause: "healthy", statuses: "done skipped done skipped done",
 		},
 		"Asked": {
 			reason: "a registry that is asked about is dialled from the nodes of a cluster that works too", registry: "r:5443",
@@ -145,18 +145,18 @@ func TestDiagnose(t *testing.T) {
 		},
 		"Unreached": {
 			reason: "what the pods say is the best there is", detect: tells(sickPods), nodes: fails(refused), probe: fails(refused),
-			cause: "not-probed", err: "nodes: 2 of 2 workers", next: "try: ssh", summary: "By the pods' own messages: seen", statuses: "done failed failed done done",
+			cause: "not-probed", err: "nodes: 2 of 2 workers", next: "try: ssh", summary: "By the pods' own messages: seen", statuses: "done failed done failed done",
 		},
 		"No rights": {
 			reason: "nothing is said to be well that was not seen", detect: fails(forbidden), nodes: fails(forbidden),
-			err: "detect: secrets is forbidden; nodes: secrets is forbidden", next: "kubectl auth can-i", summary: "could not be found out", statuses: "failed failed skipped done skipped",
+			err: "detect: secrets is forbidden; nodes: secrets is forbidden", next: "kubectl auth can-i", summary: "could not be found out", statuses: "failed failed done skipped skipped",
 		},
 		"No registry": {
-			reason: "no pod names it", detect: tells(noHost), cause: "not-probed", next: "--registry HOST[:PORT]", statuses: "done done skipped done done",
+			reason: "no pod names it", detect: tells(noHost), cause: "not-probed", next: "--registry HOST[:PORT]", statuses: "done done done skipped done",
 		},
 		"Encoding": {
 			reason: "one look that fails takes no other with it", detect: tells(sickPods), code: fails(forbidden), cause: "missing-ca", fixable: "true",
-			err: "encoding: secrets is forbidden", next: "--ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done done failed done",
+			err: "encoding: secrets is forbidden", next: "--ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done failed done done",
 		},
 		"Slow": {
 			reason: "what was seen in time is judged, and the rest is not waited for", detect: tells(sickPods),
@@ -169,7 +169,7 @@ func TestDiagnose(t *testing.T) {
 		"Lies": {
 			reason: "a step that plans a change is not one that reads", detect: func(context.Context, string) (plugins.PlanResponse, error) {
 				return plugins.PlanResponse{Outputs: json.RawMessage(wellPods), Changes: []plugins.PlannedChange{{Action: plugins.Delete}}}, nil
-			}, err: "says that it only reads", summary: "could not be found out", statuses: "failed done skipped done skipped",
+			}, err: "says that it only reads", summary: "could not be found out", statuses: "failed done done skipped skipped",
 		},
 	}
 	for name, tc := range cases {

@@ -27,6 +27,8 @@ type Conclusion struct {
 	Missing *Missing
 	// With is the answer with the candidate added; nil without one.
 	With *Candidate
+	// CompletedBy names the stored CAs with each of which the chain would be accepted.
+	CompletedBy []string
 
 	shaken bool // nothing but the chain is in the way
 }
@@ -39,7 +41,9 @@ type Question struct {
 	Host      string
 	Trust     Trust
 	Candidate []*x509.Certificate
-	Now       time.Time
+	// Stored are the CAs that are configured, whether or not they have reached the trust.
+	Stored []Stored
+	Now    time.Time
 	// Loaded is what the running containerd has read of the trust, once, when it started; nil if that is the trust as it is.
 	Loaded *certs.Roots
 	// Build is the containerd's.
@@ -83,6 +87,9 @@ func judge(q Question, s sight) Conclusion {
 	}
 	out.shaken = id == ""
 	out.With = q.withCandidate(out.shaken, out.GoError)
+	if out.shaken {
+		out.CompletedBy = q.completedBy()
+	}
 	out.settle(q, faults, coming)
 	if out.shaken {
 		return q.asLoaded(out)
@@ -145,9 +152,35 @@ func (q Question) withCandidate(shaken bool, goError string) *Candidate {
 	return &Candidate{Accepted: true}
 }
 
+// Stored is a CA that is configured somewhere, with a name for people.
+type Stored struct {
+	Name  string
+	Certs []*x509.Certificate
+}
+
+// completedBy names the stored CAs that make a chain acceptable which is not accepted without.
+func (q Question) completedBy() []string {
+	if len(q.Stored) == 0 || len(q.Chain) == 0 {
+		return nil
+	}
+	if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots, q.Now); err == nil {
+		return nil
+	}
+	var out []string
+	for _, s := range q.Stored {
+		if _, err := certs.Accept(q.Chain, q.Host, q.Trust.Roots.With(s.Certs...), q.Now); err == nil {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
 // faults are those of the chain, in the order in which they must be mended.
 func (q Question) faults() ([]Further, *Missing) {
 	atHand := slices.Concat(q.Candidate, q.Trust.recoverable())
+	for _, s := range q.Stored {
+		atHand = append(atHand, s.Certs...)
+	}
 	found := certs.Faults(q.Chain, q.Host, q.Trust.Roots, q.Now, atHand...)
 	var out []Further
 	var missing *Missing
@@ -228,6 +261,11 @@ func (q Question) missing(f certs.Fault) *Missing {
 	for _, b := range q.Trust.broken {
 		if slices.ContainsFunc(b.bundle.Recoverable, f.Found.Equal) {
 			out.Found = certs.Clean(b.path) + ", which Go cannot read"
+		}
+	}
+	for _, s := range q.Stored {
+		if slices.ContainsFunc(s.Certs, f.Found.Equal) {
+			out.Found = certs.Clean(s.Name)
 		}
 	}
 	if slices.ContainsFunc(q.Candidate, f.Found.Equal) {

@@ -29,6 +29,8 @@ type Request struct {
 	Trust Trust
 	// Candidate are certificates that might be added to them.
 	Candidate []*x509.Certificate
+	// Stored are CAs that are configured somewhere; which of them would do is said.
+	Stored []Stored
 	// Image is a repository with a tag or digest that is asked for as containerd would; nothing is if it is empty.
 	Image string
 	// Timeout bounds the probe; DefaultTimeout if zero.
@@ -174,7 +176,7 @@ func (p *prober) conclude(ctx context.Context, s sight) Conclusion {
 
 func (p *prober) question(s sight) Question {
 	return Question{
-		Chain: s.shown.Chain, Host: s.serverName, Trust: p.req.Trust, Candidate: p.req.Candidate, Now: p.req.Now(),
+		Chain: s.shown.Chain, Host: s.serverName, Trust: p.req.Trust, Candidate: p.req.Candidate, Stored: p.req.Stored, Now: p.req.Now(),
 		Loaded: p.req.Loaded, Build: p.req.Build,
 	}
 }
@@ -185,7 +187,7 @@ func (p *prober) report(s sight, c Conclusion) Report {
 	out := Report{
 		Target: Target{Host: certs.Clean(p.req.Host), Port: port, ServerName: certs.Clean(p.req.ServerName), Address: s.address},
 		From:   p.req.From, Accepted: c.Accepted, Verdict: c.Verdict, GoError: c.GoError, Also: c.Also, Missing: c.Missing,
-		Chain: certsOf(s.shown.Chain), Presented: s.shown.Chain, WithCandidate: c.With, Proxy: shownProxy(s.proxy),
+		Chain: certsOf(s.shown.Chain), Presented: s.shown.Chain, WithCandidate: c.With, CompletedBy: c.CompletedBy, Proxy: shownProxy(s.proxy),
 		Roots: Roots{Files: p.req.Trust.Files, Certificates: p.req.Trust.Roots.Len(), Rejected: p.req.Trust.Rejected},
 	}
 	if out.Also == nil {

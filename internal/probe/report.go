@@ -33,6 +33,8 @@ type Report struct {
 	OpenSSL   OpenSSL             `json:"openssl"`
 	// WithCandidate is the answer with the candidate added to the roots; nil without one.
 	WithCandidate *Candidate `json:"withCandidate,omitempty"`
+	// CompletedBy names the stored CAs of the request with each of which the chain would be accepted.
+	CompletedBy []string `json:"completedBy,omitempty"`
 	// Proxy is the proxy by which the target was reached, without its credentials.
 	Proxy string `json:"proxy,omitempty"`
 	// Hops are the hosts of containerd's hosts.toml, if there is one, and the connections that a pull makes, with --image.

@@ -84,7 +84,7 @@ func familyOf(r probe.Remedy) string {
 		return nothing
 	case probe.AddCA, probe.ReplaceCA, probe.Encoding:
 		return trust
-	case "restart-runtime":
+	case probe.Restart:
 		return restart
 	case probe.Network:
 		return network
@@ -92,7 +92,7 @@ func familyOf(r probe.Remedy) string {
 		return proxy
 	case probe.Clock:
 		return clock
-	case "fix-mirror":
+	case probe.Mirrors:
 		return mirror
 	case probe.Credential, probe.ClientCert:
 		return credentials

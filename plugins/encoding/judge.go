@@ -14,6 +14,9 @@ import (
 	"github.com/tkgfix/tkgfix/internal/tkg"
 )
 
+// maxPEM bounds what is shown of an entry's certificates: an entry may hold a whole system bundle.
+const maxPEM = 64 << 10
+
 // slot is a place that holds one CA.
 type slot struct {
 	// where is the object's kind and name, path the field that holds the value or names it.
@@ -70,6 +73,9 @@ func judgeSlot(s slot) entry {
 		found, whole = e.binary(decoded.DER)
 	}
 	e.Subjects, e.Fingerprints = describe(found)
+	if text := certs.Normalize(found); len(text) <= maxPEM {
+		e.PEM = string(text)
+	}
 	if !e.OK && whole {
 		e.Corrected = corrected(found, s.layers)
 	}

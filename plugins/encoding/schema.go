@@ -24,7 +24,7 @@ const outputSchema = `{
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["where", "path", "name", "layers", "wantLayers", "ok", "problem", "findings", "subjects", "fingerprints", "corrected"],
+        "required": ["where", "path", "name", "layers", "wantLayers", "ok", "problem", "findings", "subjects", "fingerprints", "pem", "corrected"],
         "properties": {
           "where": {"type": "string", "description": "kind and name of the object that holds it"},
           "path": {"type": "string", "description": "field of the object that holds it"},
@@ -49,6 +49,7 @@ const outputSchema = `{
           },
           "subjects": {"type": "array", "items": {"type": "string"}, "description": "subjects of its certificates"},
           "fingerprints": {"type": "array", "items": {"type": "string"}, "description": "SHA-256 of its certificates, lower-case hex"},
+          "pem": {"type": "string", "description": "its certificates as plain PEM, whatever form they are stored in; empty if there are none, or if they are more than 64 KiB"},
           "corrected": {"type": "string", "description": "what to store in its place, as kubectl shows it; proven to give what Go takes. Empty if it is right, or if a part of it cannot be read"}
         }
       }
@@ -97,6 +98,7 @@ type entry struct {
 	Findings     []finding `json:"findings"`
 	Subjects     []string  `json:"subjects"`
 	Fingerprints []string  `json:"fingerprints"`
+	PEM          string    `json:"pem"`
 	Corrected    string    `json:"corrected"`
 }
 

@@ -43,7 +43,7 @@ func resultOf(s seen) result {
 	r := s.report
 	out := result{
 		Name: s.node.Name, Address: s.node.Address, From: r.From, Proxy: r.Proxy, OK: r.Accepted, Class: string(classOf(r)), Error: r.GoError,
-		Verdict: r.ID, Remedy: string(r.Remedy), FixableByTrust: r.Verdict.Trust, Also: []string{}, Missing: r.MissingName(), Chain: []link{},
+		Verdict: r.ID, Remedy: string(r.Remedy), FixableByTrust: r.Verdict.Trust, Also: []string{}, Missing: r.MissingName(), Chain: []link{}, CompletedBy: append([]string{}, r.CompletedBy...),
 		OpenSSL: openssl{Available: r.OpenSSL.Available, Code: r.OpenSSL.VerifyCode, Text: r.OpenSSL.Text},
 	}
 	for _, f := range r.Also {

@@ -11,11 +11,13 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
 	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
+	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -62,7 +64,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	seen, err := s.ask(ctx, workers, in.Registry, candidate)
+	seen, err := s.ask(ctx, workers, in, candidate)
 	if err != nil {
 		return none, err
 	}
@@ -98,12 +100,25 @@ func parse(raw json.RawMessage) (input, tkg.Ref, []*x509.Certificate, error) {
 	return in, ref, candidate, err
 }
 
-func (s step) ask(ctx context.Context, workers nodelook.Workers, registry string, candidate []*x509.Certificate) ([]seen, error) {
-	req, err := nodelook.Request(registry)
+// stored reads the stored CAs, named as check-encoding and diagnose name them. What is no certificate is passed over: check-encoding has
+// told of it.
+func (in input) stored() []probe.Stored {
+	var out []probe.Stored
+	for _, e := range in.Stored {
+		bundle, _ := certs.ParseBundle([]byte(e.PEM))
+		if len(bundle.Certs) > 0 {
+			out = append(out, probe.Stored{Name: e.Where + ", entry " + e.Name, Certs: bundle.Certs})
+		}
+	}
+	return out
+}
+
+func (s step) ask(ctx context.Context, workers nodelook.Workers, in input, candidate []*x509.Certificate) ([]seen, error) {
+	req, err := nodelook.Request(in.Registry)
 	if err != nil {
 		return nil, err
 	}
-	req.Candidate, req.Now = candidate, s.env.Now
+	req.Candidate, req.Stored, req.Now = candidate, in.stored(), s.env.Now
 	out := make([]seen, len(workers.Nodes))
 	err = workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
 		look, report, err := nodelook.Probe(ctx, conn, req)

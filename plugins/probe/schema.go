@@ -8,7 +8,22 @@ const inputSchema = `{
   "properties": {
     "cluster": {"type": "string", "description": "namespace/name of the cluster"},
     "registry": {"type": "string", "description": "host[:port] to shake hands with"},
-    "ca": {"type": "string", "default": "", "description": "absolute path of a CA's PEM file to try beside what the nodes trust; none if empty"}
+    "ca": {"type": "string", "default": "", "description": "absolute path of a CA's PEM file to try beside what the nodes trust; none if empty"},
+    "stored": {
+      "type": "array",
+      "default": [],
+      "maxItems": 1000,
+      "description": "entries of check-encoding's output: which of the stored CAs would complete the chain is said",
+      "items": {
+        "type": "object",
+        "required": ["where", "name", "pem"],
+        "properties": {
+          "where": {"type": "string", "description": "kind and name of the object that holds it"},
+          "name": {"type": "string", "description": "name of the entry"},
+          "pem": {"type": "string", "description": "its certificates"}
+        }
+      }
+    }
   }
 }`
 
@@ -29,7 +44,7 @@ const outputSchema = `{
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["name", "address", "from", "proxy", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "missing", "openssl", "note"],
+        "required": ["name", "address", "from", "proxy", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "completedBy", "missing", "openssl", "note"],
         "properties": {
           "name": {"type": "string", "description": "name of the node"},
           "address": {"type": "string", "description": "IP address of the node"},
@@ -60,6 +75,7 @@ const outputSchema = `{
           },
           "candidateOk": {"type": "boolean", "description": "whether the node would with the candidate CA added; false without a candidate"},
           "candidateError": {"type": "string", "description": "the error that stays with the candidate added"},
+          "completedBy": {"type": "array", "description": "the stored CAs with which the node would, each as WHERE, entry NAME; empty if it does already", "items": {"type": "string"}},
           "missing": {"type": "string", "description": "the certificate that would complete the chain, with the candidate if there is one; empty if none would"},
           "openssl": {
             "type": "object",
@@ -83,6 +99,11 @@ type input struct {
 	Cluster  string `json:"cluster"`
 	Registry string `json:"registry"`
 	CA       string `json:"ca"`
+	Stored   []struct {
+		Where string `json:"where"`
+		Name  string `json:"name"`
+		PEM   string `json:"pem"`
+	} `json:"stored"`
 }
 
 type output struct {
@@ -110,6 +131,7 @@ type result struct {
 	Chain          []link   `json:"chain"`
 	CandidateOK    bool     `json:"candidateOk"`
 	CandidateError string   `json:"candidateError"`
+	CompletedBy    []string `json:"completedBy"`
 	Missing        string   `json:"missing"`
 	OpenSSL        openssl  `json:"openssl"`
 	Note           string   `json:"note"`
