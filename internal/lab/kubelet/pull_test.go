@@ -241,6 +241,35 @@ func TestBackOff(t *testing.T) {
 	}
 }
 
+func TestOldKubeletForgets(t *testing.T) {
+	t.Parallel()
+	clock := clocktesting.NewFakeClock(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	p := &puller{
+		runtime: newRuntime(newFailingNode()), backOff: flowcontrol.NewFakeBackOff(backOffFirst, backOffMax, clock),
+		old: true, last: map[string]string{}, emit: func(string, string, string) {},
+	}
+	pod, container := &corev1.Pod{}, &corev1.Container{Image: testImage}
+	_, why := p.ensure(t.Context(), pod, container)
+	if why.reason != reasonPull || !strings.HasPrefix(why.message, "rpc error: code = Unknown desc = failed to pull and unpack image") || !strings.HasSuffix(why.message, "boom") {
+		t.Errorf("when the pull fails: %+v", *why)
+	}
+	_, why = p.ensure(t.Context(), pod, container)
+	if diff := cmp.Diff(waiting{reasonBackOff, `Back-off pulling image "` + testImage + `"`}, *why, cmp.AllowUnexported(waiting{})); diff != "" {
+		t.Errorf("while it waits (-want, +got):\n%s", diff)
+	}
+}
+
+func TestPodStatusWithoutSandbox(t *testing.T) {
+	t.Parallel()
+	pod := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "x"}}}}
+	status := podStatus(pod, []outcome{{waiting: &waiting{reason: reasonCreating}}}, place{"10.0.0.1", "192.168.0.2"}, time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	if diff := cmp.Diff([]string{"", "ContainerCreating", "False"}, []string{
+		status.PodIP, status.ContainerStatuses[0].State.Waiting.Reason, string(status.Conditions[0].Status),
+	}); diff != "" {
+		t.Errorf("a pod whose sandbox is not there (-want, +got):\n%s", diff)
+	}
+}
+
 // failingNode reaches nothing.
 type failingNode struct{ testNode }
 
