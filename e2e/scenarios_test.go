@@ -53,7 +53,7 @@ func verdicts() map[string]verdict {
 		"expired-root":         {"the renewed root in the place of the expired one (C04)", "expired-ca", "trust", trusted},
 		"leaf-as-ca-renewed":   {"the root in the place of the earlier certificate (I16)", "renewed-leaf", "trust", trusted},
 		"old-tls":              {"TLS 1.2 is to be enabled (G01)", "old-tls-version", "server", unchanged},
-		"mutual-tls":           {"the registry wants a certificate of its clients (G04, G05)", "client-certificate-required", "server", unchanged},
+		"mutual-tls":           {"the registry wants a certificate of its clients (G04, G05)", "client-certificate-required", "credentials", unchanged},
 
 		"dns":              {"no certificate is at fault (A01)", "dns", "network", unchanged},
 		"refused":          {"nobody listens (A02)", "refused", "network", unchanged},
@@ -79,10 +79,10 @@ func verdicts() map[string]verdict {
 		"glued":           {"two PEM blocks without a line end between them (I07)", "wrong-encoding", "trust", trusted},
 		"bom":             {"a byte order mark (I04)", "wrong-encoding", "trust", trusted},
 		"der":             {"DER in the place of PEM (I02)", "wrong-encoding", "trust", trusted},
-		"private-key":     {"a key has leaked, which a person has to take out (I14)", "private-key", "trust", unchanged},
+		"private-key":     {"a key has leaked, which a person has to take out (I14)", "node-file-private-key", "trust", unchanged},
 		"duplicate-names": {"one file for two entries", "duplicate-names", "trust", trusted},
 
-		"stale-runtime": {"restart, neither recreate nor patch (S01)", "stale-containerd", "restart-runtime", unchanged},
+		"stale-runtime": {"restart, neither recreate nor patch (S01)", "runtime-older", "restart-runtime", unchanged},
 		"stale-node":    {"the configuration is right, the nodes are older", "stale-nodes", "recreate", renewed},
 		"removed-trust": {"nothing fails before the next restart (S03)", "", "", unchanged},
 		"clock-behind":  {"the certificate is fine, the clock is not (C02)", "node-clock", "clock", unchanged},

@@ -141,7 +141,7 @@ func warnings(f facts, a answer) []string {
 	if nodes := f.skewed(); len(nodes) > 0 && a.cause != "node-clock" {
 		out = append(out, "the clock is off on "+some(nodes))
 	}
-	for _, id := range []string{"duplicate-names", "node-file-private-key", "runtime-config"} {
+	for _, id := range []string{"duplicate-names", nodeFileKey, "runtime-config"} {
 		if nodes, text := f.finding(id); len(nodes) > 0 {
 			out = append(out, "on "+some(nodes)+": "+text)
 		}

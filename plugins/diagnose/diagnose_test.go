@@ -92,6 +92,15 @@ func pods(class string) func(*situation) {
 	}
 }
 
+// dials lets the failing pod's pull end at another host than the image's.
+func dials(host string) func(*situation) {
+	return func(s *situation) {
+		s.detect["registry"], s.probe["registry"] = host, host
+		s.detect["failing"].([]object)[0]["registry"] = host
+		s.detect["failing"].([]object)[0]["imageRegistry"] = "registry.lab:5443"
+	}
+}
+
 func noPods(s *situation) {
 	s.detect["affected"], s.detect["class"], s.detect["failing"], s.detect["failingCount"] = false, "", []object{}, 0
 }
@@ -256,7 +265,7 @@ func TestPlan(t *testing.T) {
 		},
 		"candidate does not sign": {
 			reason: "a person must learn which certificate to fetch", in: sick(handshakes("untrusted-root", fails(unknown, missingRoot))),
-			cause: "ca-does-not-complete-chain", remedy: "trust", trust: true, blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "trust", blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
 		},
 		"candidate does not sign on one node": {
 			reason: "a proof must hold on every node",
@@ -264,7 +273,7 @@ func TestPlan(t *testing.T) {
 				s.probe["candidateWorks"] = false
 				s.probe["nodes"] = []object{shaken("w1", "untrusted-root", nil), shaken("w2", "untrusted-root", fails(unknown, "CN=Other Root"))}
 			}),
-			cause: "ca-does-not-complete-chain", remedy: "trust", trust: true, blocked: "missing is CN=Other Root", hint: "registry.lab:5443",
+			cause: "missing-ca", remedy: "trust", blocked: "missing is CN=Other Root", hint: "registry.lab:5443",
 		},
 		"no intermediate": {
 			reason: "the candidate is the right root, and the server forgot its intermediate", in: sick(handshakes("missing-intermediate", fails(unknown, "CN=Corp Issuing CA"))),
@@ -275,8 +284,39 @@ func TestPlan(t *testing.T) {
 			cause: "missing-intermediate", remedy: "server", blocked: "the given CA does not complete the chain", hint: "--input ca=FILE",
 		},
 		"complete and refused": {
-			reason: "with the CA the next fault comes to light", in: sick(handshakes("untrusted-root", fails("x509: certificate specifies an incompatible key usage", ""))),
-			cause: "server-chain", remedy: "server", blocked: "incompatible key usage", hint: "issued again",
+			reason: "with the CA another fault comes to light", in: sick(handshakes("untrusted-root", fails("x509: certificate specifies an incompatible key usage", ""))),
+			cause: "missing-ca", remedy: "trust", blocked: "incompatible key usage", hint: "--input ca=FILE",
+		},
+		"mirror": {
+			reason: "the mirror's CA is missing, not the registry's",
+			in: sick(handshakes("untrusted-root", fails(unknown, "CN=Mirror CA")), dials("mirror.lab:5446"),
+				looks(object{"findings": []object{{"id": "hosts-override", "text": "for registry.lab:5443 containerd asks https://mirror.lab:5446, then the registry itself"}}})),
+			cause: "hosts-override", remedy: "mirror", blocked: "go to mirror.lab:5446", hint: "hosts.toml", summary: "from registry.lab:5443 to mirror.lab:5446",
+		},
+		"mirror whose CA is given": {
+			reason: "it is as good as the registry's",
+			in: sick(dials("mirror.lab:5446"),
+				looks(object{"findings": []object{{"id": "hosts-override", "text": "for registry.lab:5443 containerd asks https://mirror.lab:5446"}}})),
+			cause: "missing-ca", remedy: "trust", trust: true,
+		},
+		"token server": {
+			reason: "no hosts.toml sends there: its CA is missing like any other", in: sick(handshakes("untrusted-root", fails(unknown, "CN=Partner CA")), dials("auth.lab:5444")),
+			cause: "missing-ca", remedy: "trust", blocked: "missing is CN=Partner CA", hint: "--input ca=FILE",
+		},
+		"private key in the trust": {
+			reason: "a person has to know, and to take it out",
+			in:     sick(looks(object{"findings": []object{{"id": "node-file-private-key", "text": "tkg-corp.pem holds a private key"}}})),
+			cause:  "node-file-private-key", remedy: "trust", blocked: "private key", hint: "kubectl edit",
+		},
+		"two entries of one name": {
+			reason: "which of them a node gets is chance",
+			in: sick(func(s *situation) {
+				s.encoding["entries"] = []object{{
+					"where": "TSC", "name": "corp", "ok": false, "problem": "2 entries have this name", "fingerprints": []string{"ff"},
+					"findings": []object{{"id": "duplicate-name", "fatal": true}},
+				}}
+			}),
+			cause: "duplicate-names", remedy: "trust", trust: true, summary: "2 entries have this name",
 		},
 		"missing CA and a fault behind it": {
 			reason: "with several faults trust mends nothing alone", in: sick(handshakes("untrusted-root", object{"fixableByTrust": false, "also": []string{"key-usage"}, "candidateOk": false, "candidateError": unknown})),
@@ -385,7 +425,7 @@ func TestPlan(t *testing.T) {
 		},
 		"rate": {
 			reason: "TLS is fine: too many requests", in: sick(pods("rate"), handshakes("", nil)),
-			cause: "rate-limit", remedy: "wait", blocked: "429", hint: "wait",
+			cause: "rate", remedy: "wait", blocked: "429", hint: "wait",
 		},
 		"reference": {
 			reason: "TLS is fine: no such image", in: sick(pods("reference"), handshakes("", nil)),

@@ -63,6 +63,16 @@ const (
 	runtimeRemoved  = "runtime-removed"
 )
 
+// The findings of verify-node-cert that this step tells apart by name (docs/checks.md).
+const (
+	nodeFileKey   = "node-file-private-key"
+	hostsOverride = "hosts-override"
+	runtimeProxy  = "runtime-proxy"
+)
+
+// serviceConfiguration is the name of the one TkgServiceConfiguration (tkg-facts.md §1.1).
+const serviceConfiguration = "tkg-service-configuration"
+
 func severity(h handshake) int {
 	switch remedy := h.remedy(); {
 	case h.OK:
@@ -215,6 +225,17 @@ func (f facts) finding(id string) (nodes []string, text string) {
 		}
 	}
 	return nodes, text
+}
+
+// mirror returns the nodes whose hosts.toml sends pulls of a failing pod to another host, with the registry of the image and that host.
+func (f facts) mirror() (nodes []string, image, host string) {
+	nodes, text := f.finding(hostsOverride)
+	for _, p := range f.detected.Failing {
+		if p.isPod() && p.Registry != "" && p.ImageRegistry != "" && p.Registry != p.ImageRegistry && strings.Contains(text, p.Registry) {
+			return nodes, p.ImageRegistry, p.Registry
+		}
+	}
+	return nil, "", ""
 }
 
 // skewed names the nodes whose clock is off by a minute or more.

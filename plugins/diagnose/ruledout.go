@@ -86,7 +86,7 @@ func whyNotNetwork(f facts, chosen answer) string {
 }
 
 func whyNotProxy(f facts, chosen answer) string {
-	nodes, _ := f.finding("runtime-proxy")
+	nodes, _ := f.finding(runtimeProxy)
 	switch {
 	case len(f.nodeTrust.Nodes) == 0:
 		return "nothing speaks of a proxy"
@@ -99,7 +99,7 @@ func whyNotProxy(f facts, chosen answer) string {
 }
 
 func whyNotMirror(f facts, _ answer) string {
-	switch nodes, _ := f.finding("hosts-override"); {
+	switch nodes, _ := f.finding(hostsOverride); {
 	case len(f.nodeTrust.Nodes) == 0:
 		return "nothing speaks of a mirror"
 	case len(nodes) == 0:
@@ -159,6 +159,8 @@ func whyNotTrust(f facts, chosen answer) string {
 		return "no failing pod names a certificate, so that no CA mends what they fail for"
 	case chosen.cause == string(certs.ClassMissingIntermediate):
 		return "it would only hide that the registry sends an incomplete chain"
+	case chosen.remedy == mirror:
+		return "the registry's own chain is not what the nodes see, and the given CA is not the mirror's"
 	case chosen.cause == proxyIntercepts:
 		return "what the nodes see is the proxy's certificate, and the given CA is not the proxy's"
 	}

@@ -16,7 +16,7 @@ type answer struct {
 	stop, next    string
 	// told says that the cause is what the pods' own messages name.
 	told bool
-	// noFile says that there is no CA file that TkgServiceConfiguration could be given.
+	// noFile says that there is no CA file that TkgServiceConfiguration should be given.
 	noFile bool
 }
 
@@ -24,7 +24,7 @@ type answer struct {
 func judge(f facts) answer {
 	for _, rule := range []func(facts) (answer, bool){
 		notFailing, vSpherePod, kappController, notProbed, wrongClock, byVerdict, otherCause, staleRuntime, trusted,
-		badCandidate, noCandidate, incomplete, configured, misencoded,
+		mirrored, leakedKey, badCandidate, noCandidate, incomplete, configured, misencoded,
 	} {
 		if a, ok := rule(f); ok {
 			return a
@@ -208,19 +208,42 @@ func noCandidate(f facts) (answer, bool) {
 	}, true
 }
 
-// incomplete is for a CA that does not make the chain valid.
-func incomplete(f facts) (answer, bool) {
+// mirrored is for pulls that a hosts.toml sends to a host whose CA is missing. Where the given CA is that host's, it is as good as the
+// registry's.
+func mirrored(f facts) (answer, bool) {
 	if f.probed.CandidateWorks {
 		return answer{}, false
 	}
-	said, missing := f.candidateError(), f.missing()
-	if said != "" && !strings.Contains(said, "unknown authority") {
-		return answer{
-			cause: "server-chain", remedy: server,
-			summary: "With the given CA the chain of " + f.registry() + " is complete, but Go refuses it still: " + said + ".",
-			stop:    "with the given CA Go still says: " + said,
-			next:    "have the certificate that the error names issued again; then plan again",
-		}, true
+	nodes, image, host := f.mirror()
+	if len(nodes) == 0 {
+		return answer{}, false
+	}
+	return answer{
+		cause: "hosts-override", remedy: mirror,
+		summary: fmt.Sprintf("A hosts.toml on %s sends pulls from %s to %s, whose certificate these nodes do not trust (%s).", some(nodes), image, host, f.worst.Verdict),
+		stop:    fmt.Sprintf("pulls from %s go to %s, whose CA is missing: %s", image, host, cmp.Or(f.missing(), "unknown")),
+		next:    "name that CA in the hosts.toml (ca), or take the mirror out, on each node; or give it to the cluster: --input ca=FILE. More: docs/checks.md#hosts-override",
+	}, true
+}
+
+// leakedKey is for a private key that stands where a CA should: no change is planned beside it, since who mends it must know.
+func leakedKey(f facts) (answer, bool) {
+	nodes, text := f.finding(nodeFileKey)
+	if len(nodes) == 0 {
+		return answer{}, false
+	}
+	return answer{
+		cause: nodeFileKey, remedy: trust, noFile: true,
+		summary: "A private key lies in the trust of " + some(nodes) + " where a CA should, and what it belongs to must be taken for open to others: " + text + ".",
+		stop:    "a private key stands where a CA should, on " + some(nodes),
+		next:    "take it out by hand (kubectl edit tkgserviceconfiguration " + serviceConfiguration + "), replace the key wherever it is used, and plan again. More: docs/checks.md#" + nodeFileKey,
+	}, true
+}
+
+// incomplete is for a CA that does not make the chain valid. It is not planned into the configuration.
+func incomplete(f facts) (answer, bool) {
+	if f.probed.CandidateWorks {
+		return answer{}, false
 	}
 	switch f.worst.Verdict {
 	case string(certs.ClassMissingIntermediate), string(certs.ClassMissingIssuer):
@@ -228,12 +251,17 @@ func incomplete(f facts) (answer, bool) {
 	case proxyIntercepts:
 		return intercepted(f), true
 	}
-	return answer{
-		cause: "ca-does-not-complete-chain", remedy: trust,
-		summary: "The given CA (" + some(f.encoded.Candidate.Subjects) + ") does not sign the chain of " + f.registry() + ". Missing: " + cmp.Or(missing, "unknown") + ".",
-		stop:    "the given CA does not complete the chain that " + f.registry() + " presents: missing is " + cmp.Or(missing, "the CA that issued it"),
+	missing := cmp.Or(f.missing(), "the CA that issued it")
+	a := answer{
+		cause: trustCause(f), remedy: trust, noFile: true,
+		summary: "The given CA (" + some(f.encoded.Candidate.Subjects) + ") does not sign the chain of " + f.registry() + ". Missing: " + missing + ".",
+		stop:    "the given CA does not complete the chain that " + f.registry() + " presents: missing is " + missing,
 		next:    fetch(f),
-	}, true
+	}
+	if said := f.candidateError(); said != "" && !strings.Contains(said, "unknown authority") {
+		a.stop = "with the given CA Go still says: " + said
+	}
+	return a, true
 }
 
 // intercepted is for a proxy that ends TLS itself.
@@ -279,8 +307,12 @@ func misencoded(f facts) (answer, bool) {
 	if !ok {
 		return answer{}, false
 	}
+	cause := "wrong-encoding"
+	if e.doubled() {
+		cause = "duplicate-names"
+	}
 	return answer{
-		cause: "wrong-encoding", remedy: trust,
+		cause: cause, remedy: trust,
 		summary: fmt.Sprintf("The right CA is stored in %s, but the nodes cannot use it: %s.", e, e.Problem),
 	}, true
 }

@@ -85,9 +85,10 @@ type detected struct {
 }
 
 type failure struct {
-	Scope    string `json:"scope"`
-	Registry string `json:"registry"`
-	Class    string `json:"class"`
+	Scope         string `json:"scope"`
+	Registry      string `json:"registry"`
+	ImageRegistry string `json:"imageRegistry"`
+	Class         string `json:"class"`
 }
 
 // isPod tells whether a node of the cluster pulls for it.
@@ -145,6 +146,22 @@ type stored struct {
 	OK           bool     `json:"ok"`
 	Problem      string   `json:"problem"`
 	Fingerprints []string `json:"fingerprints"`
+	Findings     []struct {
+		ID    string `json:"id"`
+		Fatal bool   `json:"fatal"`
+	} `json:"findings"`
+}
+
+// doubled tells whether all that is wrong with the entry is that another has its name.
+func (e stored) doubled() bool {
+	found := false
+	for _, f := range e.Findings {
+		if f.Fatal && f.ID != "duplicate-name" {
+			return false
+		}
+		found = found || f.ID == "duplicate-name"
+	}
+	return found
 }
 
 // String names the entry as check-encoding and probe do.

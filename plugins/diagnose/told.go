@@ -39,7 +39,7 @@ func cause(class, fine string) (answer, bool) {
 		}, true
 	case pull.Rate:
 		return answer{
-			cause: "rate-limit", remedy: wait, summary: fine + "the registry limits how often it is asked.",
+			cause: class, remedy: wait, summary: fine + "the registry limits how often it is asked.",
 			stop: "the registry answers 429 Too Many Requests", next: "wait, pull with credentials that have a higher limit, or use a mirror",
 		}, true
 	case pull.Reference:

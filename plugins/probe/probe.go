@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/handshake"
@@ -49,7 +50,7 @@ func (step) Describe() plugins.Description {
 // Plan asks all workers. A worker that cannot be asked is an error; a registry that cannot be reached is an answer.
 func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
 	var none plugins.PlanResponse
-	in, ref, candidate, err := parse(req.Input)
+	in, err := parse(req.Input)
 	if err != nil {
 		return none, err
 	}
@@ -60,15 +61,15 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	workers, err := nodelook.FindWorkers(ctx, c, *req.Connections.Nodes, ref)
+	workers, err := nodelook.FindWorkers(ctx, c, *req.Connections.Nodes, in.ref)
 	if err != nil {
 		return none, err
 	}
-	seen, err := s.ask(ctx, workers, in, candidate)
+	seen, err := s.ask(ctx, workers, in)
 	if err != nil {
 		return none, err
 	}
-	out, evidence := conclude(in, seen)
+	out, evidence := conclude(in.input, seen)
 	raw, err := sdk.Output(out)
 	if err != nil {
 		return none, err
@@ -81,44 +82,59 @@ func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.
 	return plugins.ApplyResponse{}, errors.New("probe changes nothing and is not applied")
 }
 
-func parse(raw json.RawMessage) (input, tkg.Ref, []*x509.Certificate, error) {
-	in, err := sdk.Input[input](raw)
-	if err != nil {
-		return in, tkg.Ref{}, nil, err
-	}
-	ref, err := tkg.ParseRef(in.Cluster)
-	if err != nil {
-		return in, ref, nil, err
-	}
-	if _, _, err := handshake.HostPort(in.Registry); err != nil {
-		return in, ref, nil, err
-	}
-	if in.CA == "" {
-		return in, ref, nil, nil
-	}
-	candidate, err := inputfile.Candidate(in.CA)
-	return in, ref, candidate, err
+// question is the input with what it names.
+type question struct {
+	input
+	ref       tkg.Ref
+	candidate []*x509.Certificate
+	stored    []probe.Stored
 }
 
-// stored reads the stored CAs, named as check-encoding and diagnose name them. What is no certificate is passed over: check-encoding has
+func parse(raw json.RawMessage) (question, error) {
+	in, err := sdk.Input[input](raw)
+	q := question{input: in}
+	if err != nil {
+		return q, err
+	}
+	if q.stored, err = readStored(in.Stored); err != nil {
+		return q, err
+	}
+	if q.ref, err = tkg.ParseRef(in.Cluster); err != nil {
+		return q, err
+	}
+	if _, _, err := handshake.HostPort(in.Registry); err != nil || in.CA == "" {
+		return q, err
+	}
+	q.candidate, err = inputfile.Candidate(in.CA)
+	return q, err
+}
+
+// readStored reads the stored CAs, named as check-encoding and diagnose name them. What is no certificate is passed over: check-encoding has
 // told of it.
-func (in input) stored() []probe.Stored {
+func readStored(raw json.RawMessage) ([]probe.Stored, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var entries []entry
+	if err := json.Unmarshal(raw, &entries); err != nil {
+		return nil, fmt.Errorf("input \"stored\": it is not what check-encoding puts out: %w", err)
+	}
 	var out []probe.Stored
-	for _, e := range in.Stored {
+	for _, e := range entries {
 		bundle, _ := certs.ParseBundle([]byte(e.PEM))
 		if len(bundle.Certs) > 0 {
 			out = append(out, probe.Stored{Name: e.Where + ", entry " + e.Name, Certs: bundle.Certs})
 		}
 	}
-	return out
+	return out, nil
 }
 
-func (s step) ask(ctx context.Context, workers nodelook.Workers, in input, candidate []*x509.Certificate) ([]seen, error) {
+func (s step) ask(ctx context.Context, workers nodelook.Workers, in question) ([]seen, error) {
 	req, err := nodelook.Request(in.Registry)
 	if err != nil {
 		return nil, err
 	}
-	req.Candidate, req.Stored, req.Now = candidate, in.stored(), s.env.Now
+	req.Candidate, req.Stored, req.Now = in.candidate, in.stored, s.env.Now
 	out := make([]seen, len(workers.Nodes))
 	err = workers.Each(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
 		look, report, err := nodelook.Probe(ctx, conn, req)

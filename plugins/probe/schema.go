@@ -1,5 +1,7 @@
 package probe
 
+import "encoding/json"
+
 const inputSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
@@ -99,11 +101,14 @@ type input struct {
 	Cluster  string `json:"cluster"`
 	Registry string `json:"registry"`
 	CA       string `json:"ca"`
-	Stored   []struct {
-		Where string `json:"where"`
-		Name  string `json:"name"`
-		PEM   string `json:"pem"`
-	} `json:"stored"`
+	// Stored is read loosely: the entries of check-encoding say more than is wanted here.
+	Stored json.RawMessage `json:"stored"`
+}
+
+type entry struct {
+	Where string `json:"where"`
+	Name  string `json:"name"`
+	PEM   string `json:"pem"`
 }
 
 type output struct {

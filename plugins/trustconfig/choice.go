@@ -38,8 +38,11 @@ type choice struct {
 // choose picks the one entry that is to hold the candidate. An entry is replaced without having been named only when all that
 // it holds is superseded by the candidate, so that no other CA is lost.
 func choose(list []held, candidate []*x509.Certificate, name string) choice {
+	if !alone(list, name) {
+		name = "" // one more of the name would help nobody
+	}
 	for i, h := range list {
-		if h.right && holdsAll(h.certs, candidate) {
+		if h.right && holdsAll(h.certs, candidate) && alone(list, h.name) {
 			return choice{act: keep, index: i, name: h.name, why: "it holds the candidate already"}
 		}
 	}
@@ -49,16 +52,40 @@ func choose(list []held, candidate []*x509.Certificate, name string) choice {
 		}
 	}
 	for i, h := range list {
-		if holdsAll(h.certs, candidate) && holdsAll(candidate, h.certs) {
-			return choice{act: replace, index: i, name: or(name, h.name), why: "it holds the candidate in an encoding that nodes cannot use"}
+		if !h.right && same(h.certs, candidate) {
+			return choice{act: replace, index: i, name: or(name, ownName(list, h, candidate)), why: "it holds the candidate in an encoding that nodes cannot use"}
 		}
 	}
 	for i, h := range list {
-		if superseded(h.certs, candidate) {
-			return choice{act: replace, index: i, name: or(name, h.name), why: "it holds another certificate of the same subject"}
+		if superseded(h.certs, candidate) && !same(h.certs, candidate) {
+			return choice{act: replace, index: i, name: or(name, ownName(list, h, candidate)), why: "it holds another certificate of the same subject"}
+		}
+	}
+	for i, h := range list {
+		if same(h.certs, candidate) {
+			return choice{act: replace, index: i, name: or(name, ownName(list, h, candidate)), why: "others have its name, and nodes keep one file a name"}
 		}
 	}
 	return choice{act: add, index: len(list), name: or(name, freeName(list, candidate)), why: "no entry holds this CA"}
+}
+
+// alone reports whether at most one entry has this name. Of several the nodes keep one file, and which is not known.
+func alone(list []held, name string) bool {
+	n := 0
+	for _, h := range list {
+		if h.name == name {
+			n++
+		}
+	}
+	return n <= 1
+}
+
+// ownName is the name that an entry has after it was replaced: its own, or a free one if others share that.
+func ownName(list []held, h held, candidate []*x509.Certificate) string {
+	if alone(list, h.name) {
+		return h.name
+	}
+	return freeName(list, candidate)
 }
 
 // holdsAll reports whether each certificate of part is in whole.
@@ -73,6 +100,9 @@ func holdsAll(whole, part []*x509.Certificate) bool {
 	}
 	return true
 }
+
+// same reports whether two lists hold the same certificates.
+func same(a, b []*x509.Certificate) bool { return holdsAll(a, b) && holdsAll(b, a) }
 
 // superseded reports whether each certificate of old has a namesake in the candidate.
 func superseded(old, candidate []*x509.Certificate) bool {

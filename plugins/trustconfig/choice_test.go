@@ -65,6 +65,16 @@ func TestChoose(t *testing.T) {
 			reason: "a list without entries gets its first one, with a name from the CN and the year", candidate: []*x509.Certificate{root},
 			want: choice{act: add, index: 0, name: "lab-root-ca-2024"},
 		},
+		"held under a name that is there twice": {
+			reason: "which of the two a node keeps is chance: the outdated one is replaced, under a name of its own",
+			list:   []tkg.TrustEntry{stored("root", 1, root), stored("a", 1, corpA), stored("root", 1, oldRoot)}, candidate: []*x509.Certificate{root},
+			want: choice{act: replace, index: 2, name: "lab-root-ca-2024"},
+		},
+		"held beside another CA of the name": {
+			reason: "no other CA is lost, and the candidate gets a file of its own",
+			list:   []tkg.TrustEntry{stored("root", 1, root), stored("root", 1, corpA)}, candidate: []*x509.Certificate{root}, name: "root",
+			want: choice{act: replace, index: 0, name: "lab-root-ca-2024"},
+		},
 		"held": {
 			reason: "an entry that holds the candidate is left alone, whatever name is asked for",
 			list:   []tkg.TrustEntry{stored("a", 1, corpA), stored("root", 1, root)}, candidate: []*x509.Certificate{root}, name: "another",
