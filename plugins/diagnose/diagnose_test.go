@@ -472,6 +472,7 @@ func TestPlan(t *testing.T) {
 			cause: "missing-ca", remedy: "trust", trust: true,
 		},
 	}
+	known := documented(t)
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -487,6 +488,7 @@ func TestPlan(t *testing.T) {
 			if err := json.Unmarshal(resp.Outputs, &got); err != nil {
 				t.Fatal(err)
 			}
+			wantDocumented(t, known, got.Cause, got.Remedy)
 			want := fmt.Sprint(tc.cause, " ", tc.remedy, " ", tc.trust)
 			if diff := gocmp.Diff(want, fmt.Sprint(got.Cause, " ", got.Remedy, " ", got.Trust)); diff != "" {
 				t.Errorf("%s: cause, remedy, trust (-want, +got):\n%s%s", tc.reason, diff, got.Summary)

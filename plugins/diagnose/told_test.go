@@ -67,11 +67,13 @@ func TestEachClassWithHealthyNodes(t *testing.T) {
 		"no candidate":     {handshakes("", nil), noCandidate},
 		"badly configured": {handshakes("", nil), func(s *situation) { s.encoding["ok"] = false }},
 	}
+	known := documented(t)
 	for name, changes := range evidence {
 		for class, want := range remedies() {
 			t.Run(name+"/"+class, func(t *testing.T) {
 				t.Parallel()
 				got, blocked := verdictOf(t, sick(append([]func(*situation){of("cluster", class)}, changes...)...))
+				wantDocumented(t, known, got.Cause, got.Remedy)
 				if got.Remedy != want || got.Trust {
 					t.Errorf("remedy %s, trust %v, want %s: %s", got.Remedy, got.Trust, want, got.Summary)
 				}
