@@ -14,8 +14,12 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// maxData bounds the details of a piece of evidence.
-const maxData = 60 << 10
+const (
+	// maxData bounds the details of a piece of evidence.
+	maxData = 60 << 10
+	// trusted is the verdict where nothing is wrong.
+	trusted = "trusted"
+)
 
 // seen is what one worker saw.
 type seen struct {
@@ -35,14 +39,14 @@ func conclude(in input, workers []seen) (output, []plugins.Evidence) {
 		out.Nodes = append(out.Nodes, r)
 		evidence = append(evidence, evidenceOf(in, r, s)...)
 	}
-	out.Class, out.Missing = commonest(out.Nodes)
+	out.Verdict, out.Missing = commonest(out.Nodes)
 	return out, evidence
 }
 
 func resultOf(s seen) result {
 	r := s.report
 	out := result{
-		Name: s.node.Name, Address: s.node.Address, From: r.From, Proxy: r.Proxy, OK: r.Accepted, Class: string(classOf(r)), Error: r.GoError,
+		Name: s.node.Name, Address: s.node.Address, From: r.From, Proxy: r.Proxy, OK: r.Accepted, Error: r.GoError,
 		Verdict: r.ID, Remedy: string(r.Remedy), FixableByTrust: r.Verdict.Trust, Also: []string{}, Missing: r.MissingName(), Chain: []link{}, CompletedBy: append([]string{}, r.CompletedBy...),
 		OpenSSL: openssl{Available: r.OpenSSL.Available, Code: r.OpenSSL.VerifyCode, Text: r.OpenSSL.Text},
 	}
@@ -65,40 +69,6 @@ func resultOf(s seen) result {
 	return out
 }
 
-// classOf is the coarser class of a verdict, for workflows and steps that go by classes.
-func classOf(r probe.Report) certs.Class {
-	if r.Accepted {
-		return certs.ClassOK
-	}
-	switch id := certs.Class(r.ID); id {
-	case "connect-timeout", "handshake-timeout", "hello-too-large":
-		return certs.ClassTimeout
-	case "name-refused", "old-tls-version", "no-common-cipher", "no-server-certificate", "client-certificate-required", "chain-too-large", "unsupported-server-key":
-		return certs.ClassAlert
-	case "negative-serial", "duplicate-extension", "invalid-policies", "malformed-certificate", "unparsable-intermediate":
-		return certs.ClassUnparsable
-	case certs.ClassDefaultCertificate, certs.ClassAddressNotNamed:
-		return certs.ClassNameMismatch
-	case certs.ClassCANotYetValid:
-		return certs.ClassNotYetValid
-	case certs.ClassCAExtension:
-		return certs.ClassCriticalExtension
-	case certs.ClassCAKeyUsage:
-		return certs.ClassKeyUsage
-	case certs.ClassRenewedLeaf:
-		return certs.ClassMissingIssuer
-	case "proxy-unreachable", "proxy-authentication", "proxy-refuses":
-		return certs.ClassUnreachable
-	case "proxy-intercepts":
-		return certs.ClassUntrustedRoot
-	default:
-		if strings.HasPrefix(r.ID, "trust-file-") {
-			return certs.ClassUntrustedRoot
-		}
-		return id
-	}
-}
-
 func join(notes []string) string {
 	var out []string
 	for _, n := range notes {
@@ -109,27 +79,27 @@ func join(notes []string) string {
 	return strings.Join(out, "; ")
 }
 
-// commonest returns the class of most workers that do not trust the registry, and what they miss: the first in the order of the
-// names if several are as frequent. It is ok when all trust it.
-func commonest(nodes []result) (class, missing string) {
+// commonest returns the verdict of most workers that do not accept the registry, and what they miss: the first in the order of the
+// names if several are as frequent. It is trusted when all accept it.
+func commonest(nodes []result) (id, missing string) {
 	count := map[string]int{}
 	for _, n := range nodes {
 		if !n.OK {
-			count[n.Class]++
+			count[n.Verdict]++
 		}
 	}
-	class = string(certs.ClassOK)
+	id = trusted
 	for _, n := range nodes {
-		if !n.OK && count[n.Class] > count[class] {
-			class = n.Class
+		if !n.OK && count[n.Verdict] > count[id] {
+			id = n.Verdict
 		}
 	}
 	for _, n := range nodes {
-		if !n.OK && n.Class == class {
+		if !n.OK && n.Verdict == id {
 			missing = cmp.Or(missing, n.Missing)
 		}
 	}
-	return class, missing
+	return id, missing
 }
 
 func evidenceOf(in input, r result, s seen) []plugins.Evidence {
@@ -200,9 +170,9 @@ func summary(out output, hasCandidate bool) string {
 	case bad == 0:
 		return fmt.Sprintf("all %d workers trust %s", len(out.Nodes), out.Registry)
 	case !hasCandidate:
-		return fmt.Sprintf("%d of %d workers do not accept %s: %s", bad, len(out.Nodes), out.Registry, out.Class)
+		return fmt.Sprintf("%d of %d workers do not accept %s: %s", bad, len(out.Nodes), out.Registry, out.Verdict)
 	case out.CandidateWorks:
-		return fmt.Sprintf("%d of %d workers do not accept %s (%s); all would with the candidate CA", bad, len(out.Nodes), out.Registry, out.Class)
+		return fmt.Sprintf("%d of %d workers do not accept %s (%s); all would with the candidate CA", bad, len(out.Nodes), out.Registry, out.Verdict)
 	}
-	return fmt.Sprintf("%d of %d workers do not accept %s (%s); the candidate CA helps %d of them", bad, len(out.Nodes), out.Registry, out.Class, cured)
+	return fmt.Sprintf("%d of %d workers do not accept %s (%s); the candidate CA helps %d of them", bad, len(out.Nodes), out.Registry, out.Verdict, cured)
 }

@@ -57,8 +57,8 @@ func TestConclude(t *testing.T) {
 	leaf := inter.Leaf(t, nil).Cert
 	full, alone := []*x509.Certificate{leaf, inter.Cert}, []*x509.Certificate{leaf}
 	type answer struct {
-		Trusted, Works bool
-		Class, Missing string
+		Trusted, Works   bool
+		Verdict, Missing string
 	}
 	bad := func() seen { return sees(t, full, other.PEM(), root.Cert) }
 	cases := map[string]struct {
@@ -68,13 +68,13 @@ func TestConclude(t *testing.T) {
 		want    answer
 		summary string
 	}{
-		"AllTrust":       {reason: "nothing to mend", seen: []seen{sees(t, full, root.PEM()), sees(t, full, root.PEM())}, want: answer{Trusted: true, Class: "ok"}, summary: "all 2 workers trust reg.lab"},
-		"Cure":           {reason: "the candidate is the cure on each", ca: "/ca.pem", seen: []seen{bad(), bad()}, want: answer{Works: true, Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "all would with the candidate CA"},
-		"MixedFleet":     {reason: "one worker is new already", ca: "/ca.pem", seen: []seen{sees(t, full, root.PEM(), root.Cert), bad()}, want: answer{Works: true, Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 2 workers do not accept"},
-		"WrongCandidate": {reason: "another CA", ca: "/ca.pem", seen: []seen{sees(t, full, nil, other.Cert)}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "the candidate CA helps 0 of them"},
-		"Intermediate":   {reason: "the missing certificate is named", ca: "/ca.pem", seen: []seen{sees(t, alone, other.PEM(), root.Cert)}, want: answer{Class: "missing-intermediate", Missing: "Corp Issuing CA"}, summary: "helps 0"},
-		"OneUnreachable": {reason: "most workers count", ca: "/ca.pem", seen: []seen{dead(t, root.Cert), bad(), bad()}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "helps 2 of them"},
-		"NoCandidate":    {reason: "without a candidate nothing is proved", seen: []seen{sees(t, full, other.PEM())}, want: answer{Class: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 1 workers do not accept reg.lab: untrusted-root"},
+		"AllTrust":       {reason: "nothing to mend", seen: []seen{sees(t, full, root.PEM()), sees(t, full, root.PEM())}, want: answer{Trusted: true, Verdict: "trusted"}, summary: "all 2 workers trust reg.lab"},
+		"Cure":           {reason: "the candidate is the cure on each", ca: "/ca.pem", seen: []seen{bad(), bad()}, want: answer{Works: true, Verdict: "untrusted-root", Missing: "Corp Root CA"}, summary: "all would with the candidate CA"},
+		"MixedFleet":     {reason: "one worker is new already", ca: "/ca.pem", seen: []seen{sees(t, full, root.PEM(), root.Cert), bad()}, want: answer{Works: true, Verdict: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 2 workers do not accept"},
+		"WrongCandidate": {reason: "another CA", ca: "/ca.pem", seen: []seen{sees(t, full, nil, other.Cert)}, want: answer{Verdict: "untrusted-root", Missing: "Corp Root CA"}, summary: "the candidate CA helps 0 of them"},
+		"Intermediate":   {reason: "the missing certificate is named", ca: "/ca.pem", seen: []seen{sees(t, alone, other.PEM(), root.Cert)}, want: answer{Verdict: "missing-intermediate", Missing: "Corp Issuing CA"}, summary: "helps 0"},
+		"OneUnreachable": {reason: "most workers count", ca: "/ca.pem", seen: []seen{dead(t, root.Cert), bad(), bad()}, want: answer{Verdict: "untrusted-root", Missing: "Corp Root CA"}, summary: "helps 2 of them"},
+		"NoCandidate":    {reason: "without a candidate nothing is proved", seen: []seen{sees(t, full, other.PEM())}, want: answer{Verdict: "untrusted-root", Missing: "Corp Root CA"}, summary: "1 of 1 workers do not accept reg.lab: untrusted-root"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestConclude(t *testing.T) {
 			if c.want.Missing != "" && strings.Contains(missing, c.want.Missing) {
 				missing = c.want.Missing
 			}
-			if diff := cmp.Diff(c.want, answer{out.Trusted, out.CandidateWorks, out.Class, missing}); diff != "" {
+			if diff := cmp.Diff(c.want, answer{out.Trusted, out.CandidateWorks, out.Verdict, missing}); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", c.reason, diff)
 			}
 			if got := summary(out, c.ca != ""); !strings.Contains(got, c.summary) {
@@ -99,7 +99,7 @@ func TestConclude(t *testing.T) {
 	}
 }
 
-// TestVerdicts: the step gives the verdicts of the command, and a class for each.
+// TestVerdicts: the step gives the verdicts of the command.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	root, old := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Corp Root CA")
@@ -110,55 +110,33 @@ func TestVerdicts(t *testing.T) {
 		Verdict, Remedy string
 		Trust           bool
 		Also            []string
-		Class           string
 	}
 	cases := map[string]struct {
 		reason string
 		seen   seen
 		want   answer
 	}{
-		"Trusted": {"its own roots", sees(t, leaf, root.PEM()), answer{"trusted", "none", false, []string{}, "ok"}},
-		"OldCA":   {"B06", sees(t, leaf, old.PEM()), answer{"same-name-other-key", "replace-ca", true, []string{}, "same-name-other-key"}},
-		"BOM":     {"I04 on a node", sees(t, leaf, bom), answer{"trust-file-bom", "fix-encoding", true, []string{}, "untrusted-root"}},
-		"Two":     {"name and trust", sees(t, other, old.PEM()), answer{"name-mismatch", "fix-name", false, []string{"same-name-other-key"}, "name-mismatch"}},
-		"Refused": {"no chain", dead(t), answer{"refused", "fix-network", false, []string{}, "refused"}},
+		"Trusted": {"its own roots", sees(t, leaf, root.PEM()), answer{"trusted", "none", false, []string{}}},
+		"OldCA":   {"B06", sees(t, leaf, old.PEM()), answer{"same-name-other-key", "replace-ca", true, []string{}}},
+		"BOM":     {"I04 on a node", sees(t, leaf, bom), answer{"trust-file-bom", "fix-encoding", true, []string{}}},
+		"Two":     {"name and trust", sees(t, other, old.PEM()), answer{"name-mismatch", "fix-name", false, []string{"same-name-other-key"}}},
+		"Refused": {"no chain", dead(t), answer{"refused", "fix-network", false, []string{}}},
 		"Stale": {"S01: the daemon is older than the file", asks(t, probe.Request{
 			Shown: leaf, Trust: probe.TrustOf(map[string][]byte{"a": root.PEM()}), Loaded: certs.NewRoots(nil),
-		}), answer{"runtime-older", "restart-runtime", false, []string{}, "runtime-older"}},
+		}), answer{"runtime-older", "restart-runtime", false, []string{}}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out, _ := conclude(input{Registry: registrytest.Host}, []seen{c.seen})
 			n := out.Nodes[0]
-			if diff := cmp.Diff(c.want, answer{n.Verdict, n.Remedy, n.FixableByTrust, n.Also, n.Class}); diff != "" {
+			if diff := cmp.Diff(c.want, answer{n.Verdict, n.Remedy, n.FixableByTrust, n.Also}); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s\n%s", c.reason, diff, n.Note)
 			}
 			if n.From != "node/a" {
 				t.Errorf("%s: from %q", c.reason, n.From)
 			}
 		})
-	}
-}
-
-// TestClasses: each verdict has a class that older steps know, or is its own.
-func TestClasses(t *testing.T) {
-	t.Parallel()
-	want := map[string]certs.Class{
-		"connect-timeout": certs.ClassTimeout, "name-refused": certs.ClassAlert, "negative-serial": certs.ClassUnparsable, "address-not-named": certs.ClassNameMismatch,
-		"trust-file-der": certs.ClassUntrustedRoot, "proxy-refuses": certs.ClassUnreachable, "expired": certs.ClassExpired, "runtime-older": "runtime-older",
-	}
-	got := map[string]certs.Class{}
-	for id := range want {
-		got[id] = classOf(probe.Report{Verdict: probe.VerdictOf(id)})
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want, +got:\n%s", diff)
-	}
-	for _, v := range probe.Verdicts() {
-		if classOf(probe.Report{Verdict: v, Accepted: true}) != certs.ClassOK {
-			t.Errorf("%s is accepted and not ok", v.ID)
-		}
 	}
 }
 

@@ -33,12 +33,12 @@ const outputSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
-  "required": ["registry", "trusted", "candidateWorks", "class", "missing", "nodes"],
+  "required": ["registry", "trusted", "candidateWorks", "verdict", "missing", "nodes"],
   "properties": {
     "registry": {"type": "string", "description": "the registry, as given"},
     "trusted": {"type": "boolean", "description": "whether each worker trusts what the registry presents"},
     "candidateWorks": {"type": "boolean", "description": "whether each worker would with the candidate CA added; false without a candidate"},
-    "class": {"type": "string", "description": "why most workers do not trust it: ok, untrusted-root, missing-intermediate, same-name-other-key, expired, name-mismatch, dns, refused, ..."},
+    "verdict": {"type": "string", "description": "what most workers that do not accept it have to say, one of docs/checks.md; trusted if all accept it"},
     "missing": {"type": "string", "description": "the certificate that would complete the chain; empty if none would"},
     "nodes": {
       "type": "array",
@@ -46,14 +46,13 @@ const outputSchema = `{
       "items": {
         "type": "object",
         "additionalProperties": false,
-        "required": ["name", "address", "from", "proxy", "ok", "class", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "completedBy", "missing", "openssl", "note"],
+        "required": ["name", "address", "from", "proxy", "ok", "verdict", "remedy", "fixableByTrust", "also", "error", "chain", "candidateOk", "candidateError", "completedBy", "missing", "openssl", "note"],
         "properties": {
           "name": {"type": "string", "description": "name of the node"},
           "address": {"type": "string", "description": "IP address of the node"},
           "from": {"type": "string", "description": "from where it was dialled: node/NAME"},
           "proxy": {"type": "string", "description": "the proxy by which the node's containerd goes, without credentials; empty for none"},
           "ok": {"type": "boolean", "description": "whether the node trusts what the registry presents to it, by Go's rules and with its own roots"},
-          "class": {"type": "string", "description": "the verdict by coarser classes; ok if it does"},
           "verdict": {"type": "string", "description": "what must be mended first, one of docs/checks.md"},
           "remedy": {"type": "string", "description": "who mends it: none, add-ca, replace-ca, fix-encoding, reissue-ca, fix-server-certificate, restart-runtime, ..., as docs/checks.md has it"},
           "fixableByTrust": {"type": "boolean", "description": "whether a CA added to or replaced in what this node trusts makes it pass"},
@@ -115,7 +114,7 @@ type output struct {
 	Registry       string   `json:"registry"`
 	Trusted        bool     `json:"trusted"`
 	CandidateWorks bool     `json:"candidateWorks"`
-	Class          string   `json:"class"`
+	Verdict        string   `json:"verdict"`
 	Missing        string   `json:"missing"`
 	Nodes          []result `json:"nodes"`
 }
@@ -127,7 +126,6 @@ type result struct {
 	From           string   `json:"from"`
 	Proxy          string   `json:"proxy"`
 	OK             bool     `json:"ok"`
-	Class          string   `json:"class"`
 	Verdict        string   `json:"verdict"`
 	Remedy         string   `json:"remedy"`
 	FixableByTrust bool     `json:"fixableByTrust"`
