@@ -109,8 +109,8 @@ const (
 	sickPods  = `{"affected":true,"class":"trust","registry":"r:5443","failingCount":6,"scanned":10,"failing":[{"scope":"cluster","registry":"r:5443","class":"trust"}]}`
 	wellPods  = `{"affected":false,"class":"","registry":"","failingCount":0,"scanned":10,"failing":[]}`
 	noHost    = `{"affected":true,"class":"trust","registry":"","failingCount":1,"scanned":1,"failing":[{"scope":"cluster","class":"trust"}]}`
-	untrusted = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"class":"untrusted-root","missing":"CN=Root","nodes":[{"name":"w1","ok":false,"class":"untrusted-root","verdict":"untrusted-root","fixableByTrust":true,"error":"x509","missing":"CN=Root"}]}`
-	expired   = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"class":"expired","missing":"","nodes":[{"name":"w0","ok":true,"verdict":"trusted"},{"name":"w1","ok":false,"class":"expired","verdict":"expired","fixableByTrust":false,"error":"x509: expired"}]}`
+	untrusted = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"untrusted-root","missing":"CN=Root","nodes":[{"name":"w1","ok":false,"verdict":"untrusted-root","fixableByTrust":true,"error":"x509","missing":"CN=Root"}]}`
+	expired   = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"expired","missing":"","nodes":[{"name":"w0","ok":true,"verdict":"trusted"},{"name":"w1","ok":false,"verdict":"expired","fixableByTrust":false,"error":"x509: expired"}]}`
 	goodNodes = `{"nodes":[],"ok":true,"candidateOnAll":false}`
 	noCA      = `{"ok":true,"entries":[],"candidate":{"given":false,"ok":false,"problem":"","subjects":[],"fingerprints":[],"configuredAs":""}}`
 )
