@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds etcd and the Kubernetes control plane for the laboratory from their pinned modules, once, and prints the path.
+# Builds etcd, the Kubernetes control plane and kubelet for the laboratory from their pinned modules, once, and prints the path.
 # About ten minutes of two cores the first time; afterwards it only prints.
 set -eu
 cd "$(dirname "$0")"
@@ -9,7 +9,7 @@ dir=${XDG_CACHE_HOME:-$HOME/.cache}/tkgfix/kube/$key
 bin=$dir/hyperkube
 if [ ! -x "$bin" ]; then
 	mkdir -p "$dir"
-	echo "building kube-apiserver, kube-controller-manager, kube-scheduler $version and etcd (once; some minutes) ..." >&2
+	echo "building kube-apiserver, kube-controller-manager, kube-scheduler, kubelet $version and etcd (once; some minutes) ..." >&2
 	major=$(echo "$version" | sed 's/v\([0-9]*\).*/\1/')
 	minor=$(echo "$version" | sed 's/v[0-9]*\.\([0-9]*\).*/\1/')
 	base=k8s.io/component-base/version

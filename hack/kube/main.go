@@ -1,10 +1,11 @@
-// Command hyperkube is etcd and the Kubernetes control plane in one binary, for the laboratory only.
+// Command hyperkube is etcd, the Kubernetes control plane and kubelet in one binary, for the laboratory only.
 //
-// One binary instead of four because they share most of their code: it links once and takes a third of the space.
+// One binary instead of five because they share most of their code: it links once and takes a third of the space.
 // The first argument says which of them to be; the others are that program's own flags.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -17,11 +18,12 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "hyperkube: say which: etcd, kube-apiserver, kube-controller-manager or kube-scheduler")
+		fmt.Fprintln(os.Stderr, "hyperkube: say which: etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kubelet")
 		os.Exit(64)
 	}
 	name := os.Args[1]
@@ -39,6 +41,8 @@ func main() {
 		command = controllers.NewControllerManagerCommand()
 	case "kube-scheduler":
 		command = scheduler.NewSchedulerCommand()
+	case "kubelet":
+		command = kubelet.NewKubeletCommand(context.Background())
 	default:
 		fmt.Fprintf(os.Stderr, "hyperkube: no program %q in here\n", name)
 		os.Exit(64)
