@@ -17,6 +17,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/tkgfix/tkgfix/internal/lab/program"
 )
 
 // maxAnswer bounds what is read of an answer that is only shown.
@@ -136,9 +138,9 @@ func (p pusher) do(ctx context.Context, method, address, contentType string, bod
 	return resp.Header.Get("Location"), nil
 }
 
-// smallLayer returns a gzipped tar of one file and the digest of the tar.
+// smallLayer returns a gzipped tar of one program and the digest of the tar.
 func smallLayer() ([]byte, digest.Digest, error) {
-	content := []byte("#!/bin/sh\nexec sleep infinity\n")
+	content := program.Wait()
 	var tarball bytes.Buffer
 	w := tar.NewWriter(&tarball)
 	if err := w.WriteHeader(&tar.Header{Name: "web", Mode: 0o755, Size: int64(len(content))}); err != nil {
