@@ -245,8 +245,8 @@ func (w *worker) start(ctx context.Context, p *puller, container *corev1.Contain
 		emit(corev1.EventTypeWarning, "Failed", "Error: "+why.reason)
 		return outcome{waiting: why}
 	}
-	emit(corev1.EventTypeNormal, "Created", fmt.Sprintf("Created container: %s", container.Name))
-	emit(corev1.EventTypeNormal, "Started", fmt.Sprintf("Started container %s", container.Name))
+	emit(corev1.EventTypeNormal, "Created", "Container created")
+	emit(corev1.EventTypeNormal, "Started", "Container started")
 	w.running[container.Name] = image
 	w.started.add(container.Name)
 	return outcome{image: image}

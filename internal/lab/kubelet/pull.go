@@ -69,10 +69,8 @@ func (p *puller) pull(ctx context.Context, key, ref string) (Image, *waiting) {
 	p.emit(corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", ref))
 	began := p.backOff.Clock.Now()
 	image, err := p.runtime.pull(ctx, ref)
-	if err != nil && p.old {
-		err = fmt.Errorf("rpc error: code = Unknown desc = %w", err)
-	}
 	if err != nil {
+		err = asAnswered(err, p.old)
 		p.emit(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", ref, err))
 		p.backOff.Next(key, p.backOff.Clock.Now())
 		p.last[key] = fmt.Sprintf("%s: %s", reasonPull, err)
