@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/tkgfix/tkgfix/internal/lab"
+	"github.com/tkgfix/tkgfix/internal/lab/real"
 	"github.com/tkgfix/tkgfix/internal/lab/vm"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -30,7 +32,7 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
 		ErrWriter: stderr,
 		Commands: []*cli.Command{
 			upCommand(stdout, stderr), plantCommand(stdout, stderr), scenariosCommand(stdout), downCommand(stderr), statusCommand(stdout),
-			daemonCommand(stderr), enterCommand(), containerCommand(),
+			daemonCommand(stderr), enterCommand(), containerCommand(), initCommand(),
 		},
 		// Errors are printed below, once and with their hints; the library must not exit.
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -61,11 +63,15 @@ func kubeFlag() cli.Flag {
 	return &cli.StringFlag{Name: "kube", EnvVars: []string{kubeEnv}, Usage: "the Kubernetes binary, a `FILE` that hack/kube/build.sh builds"}
 }
 
+func nodesFlag() cli.Flag {
+	return &cli.StringFlag{Name: "nodes", Value: lab.ImitatedNodes, Usage: "what the nodes are made of: " + strings.Join(lab.NodeKinds(), ", ")}
+}
+
 func upCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "start a laboratory and return when it is ready",
-		Flags: []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag()},
+		Flags: []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag()},
 		Action: func(c *cli.Context) error {
 			dir, err := filepath.Abs(c.String("dir"))
 			if err != nil {
@@ -79,7 +85,7 @@ func upCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			state, err := lab.Up(c.Context, lab.UpOptions{Dir: dir, Scenario: c.String("scenario"), Kube: kube, Program: program, Progress: stderr})
+			state, err := lab.Up(c.Context, lab.UpOptions{Dir: dir, Scenario: c.String("scenario"), Kube: kube, Nodes: c.String("nodes"), Program: program, Progress: stderr})
 			if err != nil {
 				return err
 			}
@@ -154,8 +160,12 @@ func scenariosCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "scenarios",
 		Usage: "say which faults can be planted",
-		Action: func(*cli.Context) error {
+		Flags: []cli.Flag{nodesFlag()},
+		Action: func(c *cli.Context) error {
 			for _, s := range lab.Scenarios() {
+				if s.On(c.String("nodes")) != nil {
+					continue
+				}
 				if _, err := fmt.Fprintf(stdout, "%-21s %s\n", s.Name, s.Text); err != nil {
 					return err
 				}
@@ -251,7 +261,7 @@ func daemonCommand(stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:   lab.DaemonCommand,
 		Hidden: true,
-		Flags:  []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), &cli.BoolFlag{Name: "made-dir"}},
+		Flags:  []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag(), &cli.BoolFlag{Name: "made-dir"}},
 		Action: func(c *cli.Context) error {
 			program, err := os.Executable()
 			if err != nil {
@@ -260,7 +270,7 @@ func daemonCommand(stderr io.Writer) *cli.Command {
 			progress := os.NewFile(lab.ProgressFD, "progress")
 			defer progress.Close()
 			return lab.Daemon(c.Context, lab.DaemonOptions{
-				Dir: c.String("dir"), Scenario: c.String("scenario"), Kube: c.String("kube"), MadeDir: c.Bool("made-dir"),
+				Dir: c.String("dir"), Scenario: c.String("scenario"), Kube: c.String("kube"), Nodes: c.String("nodes"), MadeDir: c.Bool("made-dir"),
 				Helper: program, Progress: progress, Log: slog.New(slog.NewTextHandler(stderr, nil)), Now: time.Now,
 			})
 		},
@@ -287,6 +297,19 @@ func containerCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			return vm.EnterContainer(c.String("root"), c.String("name"), c.String("host"), c.Bool("read-only"), c.Args().Slice())
+		},
+	}
+}
+
+func initCommand() *cli.Command {
+	return &cli.Command{
+		Name:   real.InitCommand,
+		Hidden: true,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "root"}, &cli.StringFlag{Name: "name"}, &cli.StringFlag{Name: "address"}, &cli.StringFlag{Name: "trust"}, kubeFlag()},
+		Action: func(c *cli.Context) error {
+			return real.Init(real.InitOptions{
+				Root: c.String("root"), Name: c.String("name"), Address: c.String("address"), Kube: c.String("kube"), Trust: c.String("trust"), Now: time.Now,
+			})
 		},
 	}
 }

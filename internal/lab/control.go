@@ -89,7 +89,7 @@ func (d *daemon) serveControl(ctx context.Context, listener net.Listener) error 
 func (d *daemon) answer(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	out := json.NewEncoder(conn)
-	to, err := readRequest(conn)
+	to, err := d.readRequest(conn)
 	if err != nil {
 		_ = out.Encode(answer{Error: err.Error()}) // who asked may be gone
 		return
@@ -111,7 +111,7 @@ func (d *daemon) answer(ctx context.Context, conn net.Conn) {
 	_ = out.Encode(answer{Done: true})
 }
 
-func readRequest(conn net.Conn) (Scenario, error) {
+func (d *daemon) readRequest(conn net.Conn) (Scenario, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(askTimeout)); err != nil {
 		return Scenario{}, err
 	}
@@ -126,7 +126,7 @@ func readRequest(conn net.Conn) (Scenario, error) {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return Scenario{}, err
 	}
-	return findScenario(asked.Plant)
+	return findScenarioOn(asked.Plant, d.opts.Nodes)
 }
 
 // Plant lets the running laboratory in dir go to another scenario and returns when that shows. dev1's nodes are made anew, and so is

@@ -22,6 +22,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/lab/guest"
 	"github.com/tkgfix/tkgfix/internal/lab/plane"
 	"github.com/tkgfix/tkgfix/internal/lab/proc"
+	"github.com/tkgfix/tkgfix/internal/lab/real"
 	"github.com/tkgfix/tkgfix/internal/lab/service"
 	"github.com/tkgfix/tkgfix/internal/lab/vm"
 )
@@ -36,6 +37,8 @@ type DaemonOptions struct {
 	MadeDir bool
 	// Helper is the program that has service/vm's helper subcommand: the one that is running.
 	Helper string
+	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
+	Nodes string
 	// Progress gets a line for each thing that is done, and the line "ready" at the end.
 	Progress io.Writer
 	Log      *slog.Logger
@@ -50,6 +53,7 @@ type daemon struct {
 	opts       DaemonOptions
 	group      *proc.Group
 	pool       *guest.Pool
+	real       *real.Machines // nil with imitated nodes
 	pki        *ca.Corporate
 	earlier    ca.Pair // the certificate that the registry had before its present one
 	supervisor *plane.Plane
@@ -78,15 +82,15 @@ func Daemon(ctx context.Context, opts DaemonOptions) error {
 	if d.group, err = proc.NewGroup(threads, filepath.Join(opts.Dir, "processes")); err != nil {
 		return err
 	}
-	if d.pool, err = guest.NewPool(ctx); err != nil {
-		return err
-	}
-	defer d.pool.Close()
 	began := opts.Now()
 	// First of all, so that Down finds this process however early it comes.
 	if err := d.initState(); err != nil {
 		return err
 	}
+	if err := d.claimAddresses(ctx); err != nil {
+		return err
+	}
+	defer d.pool.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	defer d.stop()
 	if err := d.prepare(ctx); err != nil {
@@ -112,6 +116,26 @@ func Daemon(ctx context.Context, opts DaemonOptions) error {
 		return nil
 	}
 	return err
+}
+
+// claimAddresses takes the addresses of the laboratory: of loopback, or those that the network of real nodes reaches.
+func (d *daemon) claimAddresses(ctx context.Context) error {
+	var err error
+	if d.opts.Nodes == RealNodes {
+		d.real, err = real.Open(ctx, real.Options{Group: d.group, Dir: d.opts.Dir, Binary: d.opts.Kube, Helper: d.opts.Helper})
+		if err != nil {
+			return err
+		}
+		d.pool = d.real.Served()
+	} else if d.pool, err = guest.NewPool(ctx); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.state.RegistryAddress = net.JoinHostPort(d.pool.Registry(), registryPort)
+	d.state.Supervisor = "https://" + net.JoinHostPort(d.pool.Supervisor(), fmt.Sprint(plane.Port))
+	d.state.Network = d.pool.Network()
+	return d.state.save(d.opts.Dir)
 }
 
 // say tells who started the daemon, and who has asked it for something, what has been done. Nobody may be listening any more.
@@ -141,6 +165,11 @@ func (d *daemon) stop() {
 	}
 	if d.supervisor != nil {
 		d.supervisor.Stop()
+	}
+	if d.real != nil {
+		if err := d.real.Close(context.Background()); err != nil {
+			d.opts.Log.Warn("ending the nodes' network", "error", err) // Down tries again
+		}
 	}
 }
 
@@ -230,14 +259,16 @@ func (d *daemon) newService() error {
 	if err != nil {
 		return fmt.Errorf("making the service's client: %w", err)
 	}
-	d.service = service.New(service.Options{
-		Client: client, Log: d.opts.Log, Changed: d.refresh,
-		Host: &guest.Host{
-			Group: d.group, Pool: d.pool, Dir: d.opts.Dir, Binary: d.opts.Kube, Helper: d.opts.Helper,
-			Names: hostAddresses(d.pool), Routes: map[string]string{routedAddress: d.pool.Registry()},
-			SystemRoots: d.pki.Public.PEM(), Profile: d.profile, Now: d.opts.Now,
-		},
-	})
+	host := &guest.Host{
+		Group: d.group, Pool: d.pool, Dir: d.opts.Dir, Binary: d.opts.Kube, Helper: d.opts.Helper,
+		Names: hostAddresses(d.pool), Routes: map[string]string{routedAddress: d.pool.Registry()},
+		SystemRoots: d.pki.Public.PEM(), Profile: d.profile, Now: d.opts.Now,
+	}
+	if d.real != nil {
+		d.real.Use(host.Names, host.SystemRoots)
+		host.Machines = d.real
+	}
+	d.service = service.New(service.Options{Client: client, Log: d.opts.Log, Changed: d.refresh, Host: host})
 	return nil
 }
 
@@ -302,10 +333,12 @@ func (d *daemon) initState() error {
 	defer d.mu.Unlock()
 	d.state = State{
 		PID: os.Getpid(), PIDStarted: started, Phase: Starting, Scenario: d.opts.Scenario,
-		SSHPort: vm.SSHPort, Registry: net.JoinHostPort(registryHost, registryPort),
-		RegistryAddress: net.JoinHostPort(d.pool.Registry(), registryPort), Image: d.current.imageOrOwn(),
-		Supervisor: "https://" + net.JoinHostPort(d.pool.Supervisor(), fmt.Sprint(plane.Port)), Network: d.pool.Network(), Kube: d.opts.Kube, MadeDir: d.opts.MadeDir,
+		SSHPort: vm.SSHPort, Registry: net.JoinHostPort(registryHost, registryPort), Image: d.current.imageOrOwn(),
+		Kube: d.opts.Kube, MadeDir: d.opts.MadeDir, Nodes: d.opts.Nodes,
 		Clusters: []ClusterState{},
+	}
+	if d.opts.Nodes == RealNodes {
+		d.state.SSHPort = real.SSHPort
 	}
 	return d.state.save(d.opts.Dir)
 }

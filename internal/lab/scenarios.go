@@ -169,7 +169,9 @@ systemctl restart containerd
 	setMirror = `mkdir -p /etc/containerd/certs.d/{registry}
 cat >/etc/containerd/certs.d/{registry}/hosts.toml <<'E'
 server = "https://{mirror}"
-capabilities = ["pull", "resolve"]
+
+[host."https://{mirror}"]
+  capabilities = ["pull", "resolve"]
 E
 `
 	setFallback = `mkdir -p /etc/containerd/certs.d/{registry}

@@ -40,6 +40,8 @@ type State struct {
 	PIDStarted uint64 `json:"pidStarted"`
 	Phase      Phase  `json:"phase"`
 	Scenario   string `json:"scenario"`
+	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
+	Nodes string `json:"nodes"`
 	// SSHPort is the port of each node's SSH server.
 	SSHPort int `json:"sshPort"`
 	// Registry is host:port as in an image's name; RegistryAddress is where that is, for what does not resolve it.

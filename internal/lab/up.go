@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/lab/proc"
+	"github.com/tkgfix/tkgfix/internal/lab/real"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -34,6 +36,8 @@ const (
 // UpOptions say what laboratory to start.
 type UpOptions struct {
 	Dir, Scenario, Kube string
+	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
+	Nodes string
 	// Program is the laboratory's program, which Up starts again as the daemon.
 	Program string
 	// Progress gets a line for each thing that is done.
@@ -43,7 +47,10 @@ type UpOptions struct {
 // Up starts a laboratory and returns when the scenario's state shows. If that fails or ctx ends, everything is taken down again; only
 // the log is kept, and the error names it.
 func Up(ctx context.Context, opts UpOptions) (State, error) {
-	if _, err := findScenario(opts.Scenario); err != nil {
+	if err := CheckNodes(opts.Nodes); err != nil {
+		return State{}, err
+	}
+	if _, err := findScenarioOn(opts.Scenario, opts.Nodes); err != nil {
 		return State{}, err
 	}
 	if err := checkKube(opts.Kube); err != nil {
@@ -111,7 +118,7 @@ func start(ctx context.Context, opts UpOptions, made bool) error {
 		return fmt.Errorf("making a pipe: %w", err)
 	}
 	defer read.Close()
-	args := []string{DaemonCommand, "--dir", opts.Dir, "--scenario", opts.Scenario, "--kube", opts.Kube}
+	args := []string{DaemonCommand, "--dir", opts.Dir, "--scenario", opts.Scenario, "--kube", opts.Kube, "--nodes", opts.Nodes}
 	if made {
 		args = append(args, "--made-dir")
 	}
@@ -169,7 +176,7 @@ func failUp(ctx context.Context, dir string, err error) error {
 
 // madeNames returns the names in a laboratory's folder. Down removes these and nothing else.
 func madeNames() []string {
-	return []string{"kubeconfig", "ca", "workload.yaml", "audit", "nodes", "planes", "processes", controlDir, logFile, stateFile}
+	return slices.Concat([]string{"kubeconfig", "ca", "workload.yaml", "audit", "nodes", "planes", "processes"}, real.Names(), []string{controlDir, logFile, stateFile})
 }
 
 // Down ends the laboratory in dir, whatever state it is in, and removes all it made. It does nothing if there is none.
@@ -188,6 +195,9 @@ func Down(ctx context.Context, dir string) error {
 	}
 	if err := proc.EndLeft(ctx, filepath.Join(dir, "processes"), time.Second); err != nil {
 		return fmt.Errorf("ending what the laboratory left: %w", err)
+	}
+	if err := real.Remove(ctx, dir); err != nil {
+		return err
 	}
 	if err := unmountBelow(dir); err != nil {
 		return err

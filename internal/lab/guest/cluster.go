@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,15 @@ type Host struct {
 	// Profile says of what kind the nodes of a cluster are that are made now.
 	Profile func(types.NamespacedName) Profile
 	Now     func() time.Time
+	// Machines makes the nodes' machines; imitations if nil.
+	Machines Machines
+}
+
+func (h *Host) machines() Machines {
+	if h.Machines != nil {
+		return h.Machines
+	}
+	return imitations{h}
 }
 
 // Profile is what the nodes of a cluster have in common.
@@ -64,20 +74,15 @@ type Cluster struct {
 	// released says that the address may be another's by now.
 	released bool
 	ready    chan struct{}
-	nodes    map[string]*member
-	pods     int
+	nodes    map[string]Machine
+	// nets are the pod networks of the nodes that have begun to join.
+	nets   map[string]string
+	joined int // how many ever began to
 }
 
 type credentials struct {
 	private, public []byte
 	password        string
-}
-
-type member struct {
-	node    *vm.Node
-	profile Profile
-	cancel  context.CancelFunc
-	done    chan struct{}
 }
 
 // New returns a cluster that has its address and its credentials, and nothing that runs.
@@ -98,7 +103,7 @@ func (h *Host) New(ref types.NamespacedName, uid types.UID) (*Cluster, error) {
 		host: h, ref: ref, address: address,
 		data:  filepath.Join(h.Dir, "planes", string(uid)),
 		ssh:   credentials{private: private, public: public, password: password},
-		ready: make(chan struct{}), nodes: map[string]*member{},
+		ready: make(chan struct{}), nodes: map[string]Machine{}, nets: map[string]string{},
 	}, nil
 }
 
@@ -134,9 +139,10 @@ func (c *Cluster) StartPlane(ctx context.Context) {
 func (c *Cluster) startPlane(ctx context.Context) (*plane.Plane, kubernetes.Interface, error) {
 	p, err := plane.Start(ctx, c.host.Group, plane.Options{
 		Name: c.ref.Name, Dir: c.data, Binary: c.host.Binary, Address: c.address,
-		Audit:       filepath.Join(c.host.Dir, "audit", c.ref.Namespace+"-"+c.ref.Name+".log"),
-		Controllers: []string{"deployment-controller", "replicaset-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller"},
-		Scheduler:   true, Now: c.host.Now,
+		Audit: filepath.Join(c.host.Dir, "audit", c.ref.Namespace+"-"+c.ref.Name+".log"),
+		Controllers: append([]string{"deployment-controller", "replicaset-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller"},
+			c.host.machines().Controllers()...),
+		Scheduler: true, Now: c.host.Now,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -190,63 +196,47 @@ func (c *Cluster) Boot(ctx context.Context, spec NodeSpec) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m, ok := c.nodes[spec.Name]; ok {
-		return m.node.Address(), nil
+		return m.Address(), nil
 	}
-	address, err := c.host.Pool.Take()
+	machine, err := c.host.machines().Start(ctx, MachineSpec{
+		Name: spec.Name, Root: c.root(spec.Name), Profile: c.host.Profile(c.ref), Trust: spec.Trust,
+		AuthorizedKey: c.ssh.public, Password: c.ssh.password,
+	})
 	if err != nil {
 		return "", err
 	}
-	profile := c.host.Profile(c.ref)
-	node, err := vm.Start(ctx, c.host.Group, vm.Spec{
-		Name: spec.Name, Root: c.root(spec.Name), Address: address, Hosts: c.host.Names, Routes: c.host.Routes,
-		Family: profile.Family, Clock: profile.Clock,
-		SystemRoots: c.host.SystemRoots, Trust: spec.Trust,
-		AuthorizedKey: c.ssh.public, Password: c.ssh.password, Helper: c.host.Helper, Now: c.host.Now,
-	})
-	if err != nil {
-		c.host.Pool.Release(address)
-		return "", errors.Join(err, os.RemoveAll(c.root(spec.Name)))
-	}
-	c.nodes[spec.Name] = &member{node: node, profile: profile}
-	return address, nil
+	c.nodes[spec.Name] = machine
+	return machine.Address(), nil
 }
 
 func (c *Cluster) root(node string) string {
 	return filepath.Join(c.host.Dir, "nodes", c.ref.Name, node)
 }
 
-// Join registers the node with the cluster and runs its kubelet. The control plane has to be ready and the node booted. Joining a
-// node that has joined does nothing.
-func (c *Cluster) Join(ctx context.Context, spec NodeSpec) error {
+// Join lets the node into the cluster, where its kubelet registers it, and says whether the node is ready. The control plane has to
+// be ready and the node booted. Joining a node that has joined does nothing.
+func (c *Cluster) Join(ctx context.Context, spec NodeSpec) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m, ok := c.nodes[spec.Name]
 	if !ok || c.client == nil {
-		return fmt.Errorf("node %s cannot join yet", spec.Name)
+		return false, fmt.Errorf("node %s cannot join yet", spec.Name)
 	}
-	if m.cancel != nil {
-		return nil
+	if _, ok := c.nets[spec.Name]; !ok {
+		c.joined++
+		c.nets[spec.Name] = fmt.Sprintf("192.168.%d", c.joined%250)
 	}
-	if err := register(ctx, c.client, spec, m, c.host.Now()); err != nil {
-		return err
-	}
-	serving, err := c.plane.Kubelet(spec.Name, m.node.Address())
+	return m.Join(ctx, Membership{Node: spec, Client: c.client, Credentials: c.credentials, PodNet: c.nets[spec.Name]})
+}
+
+// credentials makes what the kubelet of a node needs.
+func (c *Cluster) credentials(node, address string) (Credentials, error) {
+	kubeconfig, err := c.plane.Admin("system:node:" + node)
 	if err != nil {
-		return err
+		return Credentials{}, err
 	}
-	c.pods++
-	k := kubelet.New(kubelet.Options{
-		Client: c.client, Name: m.node.Name(), Address: m.node.Address(), Node: m.node, PodNet: fmt.Sprintf("192.168.%d", c.pods%250),
-		Images: kubelet.Images(spec.Version), Serving: &kubelet.Serving{TLS: serving, Client: plane.APIServerName, Runner: m.node},
-		Manner: m.profile.Kubelet, Now: c.host.Now,
-	})
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	m.cancel, m.done = cancel, make(chan struct{})
-	go func() {
-		defer close(m.done)
-		_ = k.Run(running) // it fails only if it cannot watch or serve, which shows in its pods
-	}()
-	return nil
+	serving, err := c.plane.Kubelet(node, net.ParseIP(address))
+	return Credentials{Kubeconfig: kubeconfig, Serving: serving, Authority: c.plane.Authority()}, err
 }
 
 // Remove ends a node and deletes all it had. Removing a node that is gone does nothing.
@@ -254,17 +244,13 @@ func (c *Cluster) Remove(name string) error {
 	c.mu.Lock()
 	m, ok := c.nodes[name]
 	delete(c.nodes, name)
+	delete(c.nets, name)
 	c.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	if m.cancel != nil {
-		m.cancel()
-		<-m.done
-	}
-	err := m.node.Stop()
-	c.host.Pool.Release(m.node.Address())
-	_ = os.Remove(filepath.Dir(m.node.Root())) // goes with the last node
+	err := m.Stop()
+	_ = os.Remove(filepath.Dir(m.Root())) // goes with the last node
 	return err
 }
 
@@ -306,7 +292,7 @@ func (c *Cluster) Nodes() []NodeInfo {
 	defer c.mu.Unlock()
 	out := make([]NodeInfo, 0, len(c.nodes))
 	for name, m := range c.nodes {
-		out = append(out, NodeInfo{Name: name, Address: m.node.Address(), Root: m.node.Root()})
+		out = append(out, NodeInfo{Name: name, Address: m.Address(), Root: m.Root()})
 	}
 	slices.SortFunc(out, func(a, b NodeInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out

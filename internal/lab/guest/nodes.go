@@ -62,7 +62,7 @@ func (c *Cluster) Run(ctx context.Context, script string) error {
 	c.mu.Lock()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, m := range c.nodes {
-		group.Go(func() error { return m.node.Run(ctx, script) })
+		group.Go(func() error { return m.Run(ctx, script) })
 	}
 	c.mu.Unlock()
 	return group.Wait()

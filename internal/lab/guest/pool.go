@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"sync"
@@ -22,14 +23,20 @@ const (
 	lastFree  = 250
 )
 
-// Pool is a block of loopback addresses that one laboratory has for itself.
+// Pool is a block of addresses that one laboratory has for itself: of loopback, or of a network of its own.
 type Pool struct {
-	prefix string // three numbers and a dot
-	lock   net.Listener
+	prefix      string // three numbers and a dot
+	first, last int
+	lock        io.Closer
 
 	mu    sync.Mutex
 	next  int
 	taken map[int]bool
+}
+
+// PoolOf returns the addresses from first to last of a /24 network that somebody else holds. The prefix is three numbers and a dot.
+func PoolOf(prefix string, first, last int) *Pool {
+	return &Pool{prefix: prefix, first: first, last: last, lock: io.NopCloser(nil), next: first, taken: map[int]bool{}}
 }
 
 // NewPool takes a free block. It is held until Close, or until the process ends.
@@ -46,7 +53,9 @@ func NewPool(ctx context.Context) (*Pool, error) {
 		prefix := fmt.Sprintf("127.%d.%d.", firstBlock+n/256, n%256)
 		lock, err := listen.Listen(ctx, "tcp", fmt.Sprintf("%s%d:%d", prefix, lockHost, lockPort))
 		if err == nil {
-			return &Pool{prefix: prefix, lock: lock, next: firstFree, taken: map[int]bool{}}, nil
+			pool := PoolOf(prefix, firstFree, lastFree)
+			pool.lock = lock
+			return pool, nil
 		}
 		last = err
 	}
@@ -69,10 +78,10 @@ func (p *Pool) Server(n int) string { return fmt.Sprintf("%s%d", p.prefix, 2+n) 
 func (p *Pool) Take() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for range lastFree {
+	for range p.last {
 		n := p.next
-		if p.next++; p.next > lastFree {
-			p.next = firstFree
+		if p.next++; p.next > p.last {
+			p.next = p.first
 		}
 		if !p.taken[n] {
 			p.taken[n] = true

@@ -35,7 +35,7 @@ func Random(n int) (string, error) {
 }
 
 // register makes the Node object as kubelet would, ready.
-func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, m *member, now time.Time) error {
+func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, m *imitation, now time.Time) error {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: spec.Name, Labels: map[string]string{
 			"kubernetes.io/hostname": spec.Name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
@@ -70,7 +70,7 @@ func register(ctx context.Context, client kubernetes.Interface, spec NodeSpec, m
 	return nil
 }
 
-func nodeStatus(spec NodeSpec, m *member, now metav1.Time) corev1.NodeStatus {
+func nodeStatus(spec NodeSpec, m *imitation, now metav1.Time) corev1.NodeStatus {
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: kind, Status: status, Reason: reason, Message: message, LastHeartbeatTime: now, LastTransitionTime: now}
 	}
@@ -80,7 +80,7 @@ func nodeStatus(spec NodeSpec, m *member, now metav1.Time) corev1.NodeStatus {
 	}
 	return corev1.NodeStatus{
 		Capacity: has, Allocatable: has,
-		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: m.node.Address()}, {Type: corev1.NodeHostName, Address: spec.Name}},
+		Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: m.Address()}, {Type: corev1.NodeHostName, Address: spec.Name}},
 		Conditions: []corev1.NodeCondition{
 			condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
 			condition(corev1.NodeDiskPressure, corev1.ConditionFalse, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),

@@ -4,8 +4,6 @@ package plane
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -165,21 +163,6 @@ func (p *Plane) Config(user string) (*rest.Config, error) {
 	config.WarningHandler = rest.NoWarnings{} // finalizers have the names that they have in the field
 	config.UserAgent = user
 	return config, nil
-}
-
-// Kubelet returns how a kubelet at an address serves: with a certificate of its own, to clients with one of this control plane.
-func (p *Plane) Kubelet(node, address string) (*tls.Config, error) {
-	pair, err := p.authority.Issue(ca.Leaf{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}, DNS: []string{node}, IPs: []net.IP{net.ParseIP(address)}})
-	if err != nil {
-		return nil, err
-	}
-	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
-	if err != nil {
-		return nil, fmt.Errorf("reading the certificate of the kubelet of %s: %w", node, err)
-	}
-	clients := x509.NewCertPool()
-	clients.AppendCertsFromPEM(p.authority.PEM())
-	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MinVersion: tls.VersionTLS12}, nil
 }
 
 // ExpiredToken returns a service account's token that the API server signed and that ran out an hour ago: what a login of

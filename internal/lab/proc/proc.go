@@ -81,15 +81,20 @@ type Process struct {
 
 // Run starts path with args in its own process group, its output appended to the file log, and watches it.
 func (g *Group) Run(ctx context.Context, log, path string, args ...string) (*Process, error) {
+	cmd := exec.Command(path, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "TMPDIR=" + os.TempDir()}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return g.Watch(ctx, log, cmd)
+}
+
+// Watch starts cmd, which is named by its first argument, with its output appended to the file log, and watches it.
+func (g *Group) Watch(ctx context.Context, log string, cmd *exec.Cmd) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening a log: %w", err)
 	}
 	defer out.Close()
-	cmd := exec.Command(path, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "TMPDIR=" + os.TempDir()}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := g.Start(ctx, cmd); err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func (g *Group) Run(ctx context.Context, log, path string, args ...string) (*Pro
 	if err != nil {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
-	p := &Process{name: args[0], cmd: cmd, log: log, done: make(chan struct{})}
+	p := &Process{name: cmd.Args[min(1, len(cmd.Args)-1)], cmd: cmd, log: log, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		_ = os.Remove(note) // left only if the folder is already gone
@@ -117,6 +122,9 @@ func (g *Group) note(pid int) (string, error) {
 	}
 	return path, nil
 }
+
+// PID returns the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process is gone.
 func (p *Process) Done() <-chan struct{} { return p.done }

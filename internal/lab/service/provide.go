@@ -47,8 +47,12 @@ func (s *Service) provide(ctx context.Context, c *cluster, tkc *unstructured.Uns
 	if !ready {
 		return false, s.report(ctx, tkc, c, "creating", tkcConditions(false, false, "WaitingForControlPlaneInitialized", "the control plane is starting"))
 	}
-	if err := s.join(ctx, c, capi); err != nil {
+	joined, err := s.join(ctx, c, capi)
+	if err != nil {
 		return false, err
+	}
+	if !joined {
+		return false, s.report(ctx, tkc, c, "creating", tkcConditions(true, false, "WaitingForNodesHealthy", "nodes are joining"))
 	}
 	if err := s.retire(ctx, c); err != nil {
 		return false, err
@@ -155,22 +159,28 @@ func (s *Service) provideSSHSecrets(ctx context.Context, c *cluster, capi *unstr
 	return nil
 }
 
-// join writes the kubeconfig and lets the nodes into the cluster.
-func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstructured) error {
+// join writes the kubeconfig, lets the nodes into the cluster and says whether all of them are ready.
+func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstructured) (bool, error) {
 	kubeconfig, err := c.guest.Kubeconfig()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if _, err := s.ensure(ctx, s.kinds.secrets, c.secret(capi, "-kubeconfig", "cluster.x-k8s.io/secret", map[string][]byte{"value": kubeconfig})); err != nil {
-		return err
+		return false, err
 	}
+	all := true
 	for _, n := range c.nodes {
-		if err := c.guest.Join(ctx, n.spec(nil)); err != nil {
-			return err
+		ready, err := c.guest.Join(ctx, n.spec(nil))
+		if err != nil {
+			return false, err
+		}
+		if !ready {
+			all = false
+			continue
 		}
 		machine, err := s.ensure(ctx, s.kinds.machines, c.machine(capi, n))
 		if err != nil {
-			return err
+			return false, err
 		}
 		err = s.edit(ctx, s.kinds.machines, machine, true, func(u *unstructured.Unstructured) {
 			set(u, "Running", "status", "phase")
@@ -180,10 +190,10 @@ func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstr
 				condition{kind: "NodeHealthy", status: "True", reason: "NodeHealthy"}, condition{kind: "UpToDate", status: "True", reason: "UpToDate"})
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // report writes the TanzuKubernetesCluster's status.
