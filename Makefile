@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 .DEFAULT_GOAL := help
 
 help: ## show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build tkgfix and tkgfix-lab into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/tkgfix ./cmd/tkgfix-lab
@@ -33,6 +33,9 @@ test: deps kube check ## every test, the remediation in the laboratory among the
 	@# in internal/crashtest too, in less time.
 	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m -skip TestCrashtestCatches ./cmd/tkgfix-lab ./e2e
 
+e2e-real: deps kube ## the truth test: nodes of real containerd, kubelet and OpenSSH (Linux, root)
+	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '^TestReal' ./e2e
+
 crashtest: deps kube build ## kill the documented fix at every boundary, in laboratories, after what must be caught is caught
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -run TestCrashtestCatches ./e2e
 	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
@@ -51,4 +54,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test crashtest check fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real crashtest check fuzz generate clean

@@ -29,6 +29,7 @@ var (
 
 // laboratory is a running laboratory.
 type laboratory struct {
+	kind  string
 	dir   string
 	state string
 	ssh   string
@@ -36,12 +37,18 @@ type laboratory struct {
 	said strings.Builder
 }
 
-// up starts a laboratory that ends with the test.
+// up starts a laboratory with imitated nodes that ends with the test.
 func up(t *testing.T, scenario string) *laboratory {
 	t.Helper()
+	return upWith(t, "imitated", scenario)
+}
+
+// upWith starts a laboratory with nodes of a kind that ends with the test.
+func upWith(t *testing.T, nodes, scenario string) *laboratory {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lab")
-	lab := &laboratory{dir: dir, state: filepath.Join(t.TempDir(), "state")}
-	command(t, nil, filepath.Join(bin, "tkgfix-lab"), "up", "--dir", dir, "--scenario", scenario).wantCode(t, 0)
+	lab := &laboratory{kind: nodes, dir: dir, state: filepath.Join(t.TempDir(), "state")}
+	command(t, nil, filepath.Join(bin, "tkgfix-lab"), "up", "--dir", dir, "--nodes", nodes, "--scenario", scenario).wantCode(t, 0)
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, err := os.ReadFile(filepath.Join(dir, "lab.log"))

@@ -124,7 +124,10 @@ func TestScenarios(t *testing.T) {
 			continue
 		}
 		delete(want, name)
-		t.Run(name, func(t *testing.T) { lab.wantVerdict(t, name, v) })
+		t.Run(name, func(t *testing.T) {
+			lab.plant(t, name)
+			lab.wantVerdict(t, v)
+		})
 	}
 	for name := range want {
 		t.Errorf("the row %s is about no scenario", name)
@@ -134,9 +137,15 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func (l *laboratory) wantVerdict(t *testing.T, scenario string, want verdict) {
+// plant lets the laboratory go to another scenario.
+func (l *laboratory) plant(t *testing.T, scenario string) {
 	t.Helper()
 	command(t, nil, filepath.Join(bin, "tkgfix-lab"), "plant", "--dir", l.dir, scenario).wantCode(t, 0)
+}
+
+// wantVerdict plans the documented fix with the registry's root and wants it to say and to do what it has to.
+func (l *laboratory) wantVerdict(t *testing.T, want verdict) {
+	t.Helper()
 	r := l.tkgfix(t, l.kubeconfig("platform"), append([]string{"plan", documentedFix, "--output", "json"}, l.inputs("team-a/dev1", l.ca("root"))...)...)
 	plan := decodePlan(t, r)
 	if diff := cmp.Diff(want.plan, planOf(plan.actions())); diff != "" {
