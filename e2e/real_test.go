@@ -7,7 +7,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -231,29 +230,4 @@ func plainly(line string) string {
 		line = s.of.ReplaceAllString(line, s.to)
 	}
 	return line
-}
-
-// TestRealLeavesNothing kills the laboratory, and wants nothing to be left after it was taken down, twice.
-func TestRealLeavesNothing(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "lab")
-	before := machine(t, dir)
-	command(t, nil, filepath.Join(bin, "tkgfix-lab"), "up", "--dir", dir, "--nodes", "real", "--scenario", "missing-ca").wantCode(t, 0)
-	t.Cleanup(func() { _, _ = down(dir) })
-	raw, err := os.ReadFile(filepath.Join(dir, "lab.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(cmp.Diff(before, machine(t, dir))) == 0 {
-		t.Fatal("a laboratory of real nodes is up and cannot be seen: this test looks at the wrong things")
-	}
-	kill(t, decode[struct{ PID int }](t, raw).PID)
-	for range 2 {
-		command(t, nil, filepath.Join(bin, "tkgfix-lab"), "down", "--dir", dir).wantCode(t, 0)
-		if diff := cmp.Diff(before, machine(t, dir)); diff != "" {
-			t.Errorf("left on the machine (-before, +after):\n%s", diff)
-		}
-	}
-	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
-		t.Errorf("the laboratory's folder: %v", err)
-	}
 }

@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +16,67 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
+
+// TestRealLeavesNothing kills the laboratory, and whoever starts it, at moments of its life, and wants nothing to be left after it was
+// taken down, twice.
+func TestRealLeavesNothing(t *testing.T) {
+	for _, tc := range []struct {
+		name, reason string
+		// there is a pattern of files in the laboratory's folder: the moment has come when there is one.
+		there string
+	}{
+		{"Network", "there is a bridge", "real.json"},
+		{"Machine", "a node is being made", "nodes/*/*/etc"},
+		{"Daemons", "a node's programs begin to run", "logs/*.log"},
+		{"Kubelet", "a kubelet is about to run", "nodes/*/*/etc/kubernetes/kubelet.key"},
+		{"Pods", "containers run", "nodes/dev2/*/var/log/containers/web-*"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "lab")
+			before := machine(t, dir)
+			killAt(t, dir, tc.there)
+			if diff := cmp.Diff(before, machine(t, dir)); diff == "" {
+				t.Errorf("%s: nothing of the laboratory can be seen: this test looks at the wrong things", tc.reason)
+			}
+			for range 2 {
+				command(t, nil, filepath.Join(bin, "tkgfix-lab"), "down", "--dir", dir).wantCode(t, 0)
+				if diff := cmp.Diff(before, machine(t, dir)); diff != "" {
+					t.Errorf("%s: left on the machine (-before, +after):\n%s", tc.reason, diff)
+				}
+				if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s: the laboratory's folder is left: %v", tc.reason, err)
+				}
+			}
+		})
+	}
+}
+
+// killAt starts a laboratory in dir and kills it, and who started it, as soon as there is a file.
+func killAt(t *testing.T, dir, pattern string) {
+	t.Helper()
+	up := exec.CommandContext(t.Context(), filepath.Join(bin, "tkgfix-lab"), "up", "--dir", dir, "--nodes", "real", "--scenario", "missing-ca")
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = down(dir) })
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 3*time.Minute, true, func(context.Context) (bool, error) {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		return len(found) > 0, err
+	})
+	if err != nil {
+		t.Fatalf("waiting for %s: %v", pattern, err)
+	}
+	_ = up.Process.Kill() // it may have ended: then there is nobody to take the laboratory down
+	_ = up.Wait()
+	raw, err := os.ReadFile(filepath.Join(dir, "lab.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill(t, decode[struct{ PID int }](t, raw).PID)
+}
 
 // machine returns what there is on this machine of laboratories with real nodes: network devices, control groups, mounts, and
 // processes in namespaces or control groups of theirs. dir is a folder of laboratories.
