@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ const (
 // UpOptions say what laboratory to start.
 type UpOptions struct {
 	Dir, Scenario, Kube string
-	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
+	// Nodes is the kind of nodes, ImitatedNodes if empty, or RealNodes.
 	Nodes string
 	// Program is the laboratory's program, which Up starts again as the daemon.
 	Program string
@@ -47,6 +48,7 @@ type UpOptions struct {
 // Up starts a laboratory and returns when the scenario's state shows. If that fails or ctx ends, everything is taken down again; only
 // the log is kept, and the error names it.
 func Up(ctx context.Context, opts UpOptions) (State, error) {
+	opts.Nodes = cmp.Or(opts.Nodes, ImitatedNodes)
 	if err := CheckNodes(opts.Nodes); err != nil {
 		return State{}, err
 	}
