@@ -141,8 +141,8 @@ func clusterUID(t *testing.T, dir string) string {
 	return string(tkc.GetUID())
 }
 
+// Not in parallel: the command line's library has flags that all of its programs share.
 func TestScenariosCommand(t *testing.T) {
-	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), &stdout, &stderr, []string{"tkgfix-lab", "scenarios"}); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr.String())
@@ -157,8 +157,8 @@ func TestScenariosCommand(t *testing.T) {
 	}
 }
 
+// Not in parallel: the command line's library has flags that all of its programs share.
 func TestPlantNeedsOneScenario(t *testing.T) {
-	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), &stdout, &stderr, []string{"tkgfix-lab", "plant", "--dir", t.TempDir()}); code != 1 || !strings.Contains(stderr.String(), "hint: tkgfix-lab scenarios") {
 		t.Errorf("exit code %d\n%s", code, stderr.String())
