@@ -244,6 +244,7 @@ var same = []struct {
 	{"containerd said this up to 1.6 (remotes/docker/resolver.go)", regexp.MustCompile(`pulling from host \S+ failed with status code \[manifests \S+\]: `), "STATUS "},
 	{"containerd says this since 1.7", regexp.MustCompile(`unexpected status from HEAD request to \S+: `), "STATUS "},
 	{"the blobs of an image, of which any may be the first", regexp.MustCompile(`sha256:[0-9a-f]{64}`), "DIGEST"},
+	{"net/http says this before the error if it came while nothing was being read (persistConn.readLoop)", regexp.MustCompile(`readLoopPeekFailLocked: `), ""},
 	{"a pod's name", regexp.MustCompile(`\bweb-[a-z0-9]+-[a-z0-9]+\b`), "POD"},
 	{"a pod's id", regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UID"},
 	{"a time", regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "TIME"},

@@ -80,12 +80,12 @@ func (l *laboratory) probeVia(t *testing.T, n realNode, flags ...string) (result
 	return r, string(after[len(before):])
 }
 
-// wantMissingCA wants the answer that the registry's root is missing on the node.
-func wantMissingCA(t *testing.T, r result, n realNode) {
+// wantUntrusted wants the answer that the node does not trust the registry's root.
+func wantUntrusted(t *testing.T, r result, n realNode) {
 	t.Helper()
 	r.wantCode(t, 1)
 	got := decode[struct{ From, Verdict, Remedy string }](t, []byte(r.stdout))
-	want := struct{ From, Verdict, Remedy string }{"node/" + n.Name, "missing-ca", "add-ca"}
+	want := struct{ From, Verdict, Remedy string }{"node/" + n.Name, "untrusted-root", "add-ca"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answer (-want, +got):\n%s", diff)
 	}
@@ -98,6 +98,9 @@ func TestRealReach(t *testing.T) {
 	jump, worker := lab.sickNodes(t)
 	key := lab.secretFile(t, "dev1-ssh", "ssh-privatekey")
 	password := lab.secretFile(t, "dev1-ssh-password", "ssh-passwordkey")
+	// A key that opens nothing, so that the password has to.
+	useless := filepath.Join(t.TempDir(), "useless")
+	command(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", useless).wantCode(t, 0)
 	const accepted = "Accepted %s for vmware-system-user from %s "
 	gateway := worker.Address[:strings.LastIndexByte(worker.Address, '.')] + ".1"
 	for _, tc := range []struct {
@@ -106,7 +109,7 @@ func TestRealReach(t *testing.T) {
 		said         string
 	}{
 		{"Key", "the key in the cluster's Secret", nil, fmt.Sprintf(accepted, "publickey", gateway)},
-		{"Password", "the password that is named", []string{"--ssh-password-file", password}, fmt.Sprintf(accepted, "password", gateway)},
+		{"Password", "the password that is named", []string{"--ssh-key", useless, "--ssh-password-file", password}, fmt.Sprintf(accepted, "password", gateway)},
 		{
 			"Jump", "through a host whose sshd forwards", []string{"--ssh-key", key, "--jump", "vmware-system-user@" + jump.Address},
 			fmt.Sprintf(accepted, "publickey", jump.Address),
@@ -114,7 +117,7 @@ func TestRealReach(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, said := lab.probeVia(t, worker, tc.flags...)
-			wantMissingCA(t, r, worker)
+			wantUntrusted(t, r, worker)
 			if !strings.Contains(said, tc.said) {
 				t.Errorf("%s: sshd does not say %q:\n%s", tc.reason, tc.said, said)
 			}
@@ -127,7 +130,7 @@ func TestRealReach(t *testing.T) {
 			t.Fatal("the node is the same as before")
 		}
 		r, _ := lab.probeVia(t, rolled)
-		wantMissingCA(t, r, rolled)
+		wantUntrusted(t, r, rolled)
 	})
 	t.Run("OtherHostKey", func(t *testing.T) { otherHostKeyIsRefused(t, lab) })
 }

@@ -37,8 +37,11 @@ func (s Scenario) On(nodes string) error {
 		return nil
 	}
 	err := real.Supported(s.nodes)
-	if s.image == routedImage() {
+	switch {
+	case s.image == routedImage():
 		err = errors.New("the network of real nodes delivers each address to itself")
+	case s.notReal != "":
+		err = errors.New(s.notReal)
 	}
 	if err != nil {
 		return fmt.Errorf("scenario %s cannot be planted on real nodes: %w", s.Name, err)

@@ -46,6 +46,8 @@ type Scenario struct {
 	says  string
 	// pods is how many the workload has; six if 0. Fewer where each pull takes long.
 	pods int
+	// notReal says why real nodes do not show it; empty if they do, as far as their kind can be real.
+	notReal string
 	// supervisor adds vSphere Pods that cannot pull, kapp a package that kapp-controller cannot fetch.
 	supervisor, kapp bool
 }
