@@ -138,6 +138,10 @@ func (l *Look) readHosts() {
 			continue
 		}
 		out := readHostsFile(f.Path, f.Data)
+		// Up to 1.7 (1.7.27, remotes/docker/config/hosts.go, getSortedHosts).
+		if out.Fault == "" && len(out.Hosts) == 1 && strings.HasPrefix(l.Containerd.Release, "1.") {
+			out.Hosts, out.Fault = nil, "containerd 1 takes no hosts.toml without a [host] table"
+		}
 		if out.Fault != "" && len(beside[dir]) > 0 {
 			out.Hosts = []Host{{CA: beside[dir]}}
 		}

@@ -125,8 +125,9 @@ func TestReadHosts(t *testing.T) {
 			"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"reg.lab\".tls]\n  insecure_skip_verify = true\n" +
 			"[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"reg.lab\".auth]\n  password = \"hunter2\"\n"
 	)
-	toml := file(regToml, "server = \"https://m.lab\"\n")
-	parsed := HostsFile{Path: regToml, Registry: "reg.lab", Server: "https://m.lab", Hosts: []Host{{URL: "https://m.lab"}}}
+	toml := file(regToml, "server = \"https://m.lab\"\n[host.\"https://n.lab\"]\n")
+	parsed := HostsFile{Path: regToml, Registry: "reg.lab", Server: "https://m.lab", Hosts: []Host{{URL: "https://n.lab"}, {URL: "https://m.lab"}}}
+	alone := file(regToml, "server = \"https://m.lab\"\n")
 	unused := parsed
 	unused.Unused = true
 	cases := map[string]struct {
@@ -142,6 +143,11 @@ func TestReadHosts(t *testing.T) {
 		"NoPath22": {reason: "and 2.2 does", release: "2.2.1", files: []File{file(configFile, plain), toml}, want: []HostsFile{parsed}, config: RegistryConfig{Found: true}},
 		"NoConfig": {reason: "what was not seen says nothing", release: "1.7.27", files: []File{toml}, want: []HostsFile{parsed}},
 		"Imports":  {reason: "another file may say it", release: "1.7.27", files: []File{file(configFile, "imports = [\"/etc/containerd/conf.d/*.toml\"]\n"+plain), toml}, want: []HostsFile{parsed}, config: RegistryConfig{Found: true, Imports: true}},
+		"Alone17": {
+			reason: "a file without a [host] is none to containerd 1", release: "1.7.27", files: []File{alone},
+			want: []HostsFile{{Path: regToml, Registry: "reg.lab", Server: "https://m.lab", Fault: "containerd 1 takes no hosts.toml without a [host] table"}},
+		},
+		"Alone20":  {reason: "and one to containerd 2", release: "2.0.5", files: []File{alone}, want: []HostsFile{{Path: regToml, Registry: "reg.lab", Server: "https://m.lab", Hosts: []Host{{URL: "https://m.lab"}}}}},
 		"Broken":   {reason: "the place and never the content", files: []File{file(configFile, "version = hunter2\n")}, config: RegistryConfig{Found: true, Fault: "line 1, column 11 is not what containerd takes"}},
 		"Mirrors1": {reason: "version 1", files: []File{file(configFile, v1)}, want: []HostsFile{{Path: configFile, Registry: "docker.io", Hosts: []Host{{URL: "https://m.lab"}, {}}}}, config: RegistryConfig{Found: true, Mirrors: true}},
 		"OldStyle": {

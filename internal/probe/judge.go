@@ -129,7 +129,7 @@ func (q Question) asLoaded(c Conclusion) Conclusion {
 	switch {
 	case c.Accepted && err != nil:
 		c.Accepted, c.GoError = false, verifyError(err)
-		c.Verdict, c.Note = VerdictOf("runtime-older"), sentence(c.Note, "but containerd has run since before that trust was written, and reads it only when it starts")
+		c.Verdict, c.Note = VerdictOf("runtime-older"), sentence(c.Note, "but containerd has run since before that trust was written, and reads it once, before its first pull")
 	case !c.Accepted && err == nil:
 		c.Also = append([]Further{{c.Verdict, c.Note}}, c.Also...)
 		c.Accepted, c.GoError = true, ""

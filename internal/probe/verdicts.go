@@ -156,7 +156,7 @@ func trustFileVerdicts() []Verdict {
 
 func laterVerdicts() []Verdict {
 	return []Verdict{
-		{"runtime-older", Restart, false, "restart containerd on the node (systemctl restart containerd): it reads the trust only when it starts"},
+		{"runtime-older", Restart, false, "restart containerd on the node (systemctl restart containerd): it reads the trust once, before its first pull"},
 		{"runtime-removed", AddCA, true, "put the CA back into what the nodes trust before containerd or the node is started again"},
 		{"hosts-unreadable", Mirrors, false, "correct the node's hosts.toml, or the files that it names: containerd pulls nothing from this registry while it cannot read them"},
 		{"proxy-intercepts", AddCA, true, "trust the CA of the proxy, or put the registry into noProxy"},

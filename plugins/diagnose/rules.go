@@ -152,7 +152,7 @@ func staleRuntime(f facts) (answer, bool) {
 	nodes := some(f.withVerdict(f.worst.Verdict))
 	return answer{
 		cause: f.worst.Verdict, remedy: restart,
-		summary: "The nodes hold the right certificates, but containerd was started before they were written and reads them only at its start: " + nodes + ".",
+		summary: "The nodes hold the right certificates, but containerd was started before they were written and reads them once, before its first pull: " + nodes + ".",
 		stop:    "containerd must be restarted on " + nodes + ", which this version does not do; nothing needs to be destroyed",
 		next:    "on each of these nodes: sudo systemctl restart containerd (running containers go on); then plan again",
 	}, true

@@ -127,7 +127,7 @@ func TestProofBlocks(t *testing.T) {
 			reason: "what a restart mends is no ground for a new cluster", sights: append(see(bad, "a"), see(stale, "b")...),
 			want: []plugins.Block{{
 				Reason: "as seen from b, the trust is right already, and containerd has not read it (runtime-older): new nodes would bring nothing but the restart",
-				Hint:   "restart containerd on the node (systemctl restart containerd): it reads the trust only when it starts",
+				Hint:   "restart containerd on the node (systemctl restart containerd): it reads the trust once, before its first pull",
 			}},
 		},
 	}
