@@ -38,6 +38,7 @@ var dev1 = tkg.Ref{Namespace: "team-a", Name: "dev1"}
 
 // TestDebugPod looks at nodes by debug pods and by SSH, kills a process that holds a pod, and meets what can be in the way.
 func TestDebugPod(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	lab := up(t, "missing-ca")
 	guest := lab.guest(t)
 	late := lateOnGhost(t, lab, guest)

@@ -15,6 +15,7 @@ import (
 // TestKill kills tkgfix with SIGKILL at the instants that matter. Each time resume finishes, and the audit log shows
 // each effect exactly once.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	const (
 		tsc = "/tkgserviceconfigurations/tkg-service-configuration"
 		tkc = "/namespaces/team-a/tanzukubernetesclusters"
@@ -26,7 +27,10 @@ func TestKill(t *testing.T) {
 		"CreatedNotKnown":       {"POST", tkc, true},
 		"CreateIntendedNotSent": {"POST", tkc, false},
 	} {
-		t.Run(name, func(t *testing.T) { killedAt(t, m) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killedAt(t, m)
+		})
 	}
 }
 

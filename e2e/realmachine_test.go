@@ -54,6 +54,37 @@ func TestRealLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestRealKilled kills tkgfix while it looks at nodes that are real, and wants nothing to be left after the laboratory was taken down.
+func TestRealKilled(t *testing.T) {
+	dir := filepath.Dir(t.TempDir()) // all that this test makes is in there
+	before := machine(t, dir)
+	lab := upWith(t, "real", "missing-ca")
+	_, worker := lab.sickNodes(t)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "tkgfix"), append([]string{"plan", documentedFix}, lab.inputs("team-a/dev1", lab.ca("root"))...)...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+lab.kubeconfig("platform"), "TKGFIX_STATE="+lab.state)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		log, err := os.ReadFile(filepath.Join(lab.dir, "logs", worker.Name+".log"))
+		return strings.Contains(string(log), "Accepted publickey"), err
+	})
+	if err != nil {
+		t.Fatalf("waiting for a login: %v", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+		t.Fatalf("it was not killed: %v", cmd.ProcessState)
+	}
+	for range 2 {
+		command(t, nil, filepath.Join(bin, "tkgfix-lab"), "down", "--dir", lab.dir).wantCode(t, 0)
+		if diff := cmp.Diff(before, machine(t, dir)); diff != "" {
+			t.Errorf("left on the machine (-before, +after):\n%s", diff)
+		}
+	}
+}
+
 // killAt starts a laboratory in dir and kills it, and who started it, as soon as there is a file.
 func killAt(t *testing.T, dir, pattern string) {
 	t.Helper()

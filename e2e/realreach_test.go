@@ -91,6 +91,25 @@ func wantUntrusted(t *testing.T, r result, n realNode) {
 	}
 }
 
+// wantDiagnosed wants verify-node-cert and the probe to look at each worker of dev1, reached with these flags, and to find what is wrong.
+func (l *laboratory) wantDiagnosed(t *testing.T, flags ...string) {
+	t.Helper()
+	args := append([]string{"diagnose", "team-a/dev1", "--ca", l.ca("root"), "--output", "json"}, flags...)
+	got := decode[diagnosed](t, []byte(l.tkgfix(t, l.kubeconfig("platform"), args...).wantCode(t, 0).stdout)).Clusters
+	if len(got) != 1 || got[0].Cause != "missing-ca" || got[0].Error != "" {
+		t.Fatalf("diagnosed: %+v", got)
+	}
+	seen := map[string]int{}
+	for _, e := range got[0].Evidence {
+		seen[e.Check]++
+	}
+	for _, check := range []string{"node-facts", "node-candidate", "handshake", "handshake-with-candidate"} {
+		if seen[check] != 2 {
+			t.Errorf("%s: seen on %d workers, want 2: %v", check, seen[check], seen)
+		}
+	}
+}
+
 // TestRealReach reaches a node's real sshd in each way: by key, by password, through a jump host, after a roll, and not when its host
 // key has changed.
 func TestRealReach(t *testing.T) {
@@ -118,6 +137,7 @@ func TestRealReach(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r, said := lab.probeVia(t, worker, tc.flags...)
 			wantUntrusted(t, r, worker)
+			lab.wantDiagnosed(t, tc.flags...)
 			if !strings.Contains(said, tc.said) {
 				t.Errorf("%s: sshd does not say %q:\n%s", tc.reason, tc.said, said)
 			}
@@ -131,6 +151,7 @@ func TestRealReach(t *testing.T) {
 		}
 		r, _ := lab.probeVia(t, rolled)
 		wantUntrusted(t, r, rolled)
+		lab.wantDiagnosed(t)
 	})
 	t.Run("OtherHostKey", func(t *testing.T) { otherHostKeyIsRefused(t, lab) })
 }

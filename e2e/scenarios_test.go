@@ -114,6 +114,7 @@ func planOf(actions []string) planned {
 
 // TestScenarios lets one laboratory go through all its scenarios and plans the documented fix in each.
 func TestScenarios(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	lab := up(t, "healthy")
 	want := verdicts()
 	for line := range strings.Lines(command(t, nil, filepath.Join(bin, "tkgfix-lab"), "scenarios").wantCode(t, 0).stdout) {

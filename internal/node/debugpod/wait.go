@@ -21,6 +21,8 @@ import (
 
 const (
 	pollEvery = 300 * time.Millisecond
+	// lookTimeout bounds one look at the pod.
+	lookTimeout = 10 * time.Second
 	// maxEvents bounds what is read about a pod that does not start.
 	maxEvents = 200
 )
@@ -33,13 +35,18 @@ func (e *unfitError) Error() string { return "the image will not do: " + e.why }
 // wait returns when the pod's container runs, or with why it does not.
 func (m *maker) wait(ctx context.Context, t *transport) error {
 	last := &corev1.Pod{}
-	err := wait.PollUntilContextTimeout(ctx, pollEvery, startTimeout, true, func(ctx context.Context) (bool, error) {
-		obj, err := m.cluster.Get(ctx, m.pods, t.pod.Namespace, t.pod.Name)
+	err := wait.PollUntilContextTimeout(ctx, pollEvery, startTimeout, true, func(context.Context) (bool, error) {
+		// Not by the context of the wait: close to its end the client refuses to ask, with words of its own.
+		look, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		obj, err := m.cluster.Get(look, m.pods, t.pod.Namespace, t.pod.Name)
 		switch {
+		case err != nil && look.Err() != nil && ctx.Err() == nil:
+			return false, nil // asked again, until the time is over
 		case apierrors.IsNotFound(err), err == nil && obj.GetUID() != t.uid:
 			return false, errors.New("somebody deleted the pod")
 		case plugins.KindOf(err) == plugins.KindTransient:
-			return false, nil // asked again, until the time is over
+			return false, nil
 		case err != nil:
 			return false, err
 		}
