@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,8 +100,6 @@ func meet(ctx context.Context, client *kube.Client, ref tkg.Ref) (patient, error
 	switch {
 	case err == nil:
 		p.kind = owner.Kind
-	case errors.Is(err, tkg.ErrNotTKC):
-		p.kind = tkg.ClusterKind
 	case apierrors.IsNotFound(err):
 		p.err = err
 	case apierrors.IsForbidden(err): // the steps say what else may not be read

@@ -31,11 +31,11 @@ type Listed struct {
 // that may list no TanzuKubernetesClusters there. It blocks on the network.
 func List(ctx context.Context, c *kube.Client, namespace string) (found []Listed, hidden string, err error) {
 	kinds := map[Ref]string{}
-	owners := addClusters(ctx, c, RunGroup, tkcKind, namespace, kinds)
+	owners := addClusters(ctx, c, RunGroup, TKCKind, namespace, kinds)
 	if owners != nil && !errors.Is(owners, kube.ErrNotServed) {
 		return nil, "", owners
 	}
-	switch err := addClusters(ctx, c, clusterGroup, clusterKind, namespace, kinds); {
+	switch err := addClusters(ctx, c, ClusterGroup, ClusterKind, namespace, kinds); {
 	case errors.Is(err, kube.ErrNotServed) && owners != nil:
 		return nil, "", notSupervisor(c, owners)
 	case errors.Is(err, kube.ErrNotServed):

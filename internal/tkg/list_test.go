@@ -34,7 +34,7 @@ func (l lists) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, k := range []struct {
 		group, kind, plural string
 		names               []string
-	}{{RunGroup, tkcKind, "tanzukubernetesclusters", l.tkcs}, {clusterGroup, clusterKind, "clusters", l.clusters}} {
+	}{{RunGroup, TKCKind, "tanzukubernetesclusters", l.tkcs}, {ClusterGroup, ClusterKind, "clusters", l.clusters}} {
 		version := reply{"groupVersion": k.group + "/v1", "version": "v1"}
 		base := "/apis/" + k.group
 		switch {

@@ -40,7 +40,7 @@ type Node struct {
 // Workers returns the cluster's machines that are no control plane and are not being deleted, by name. The address is that of
 // the Machine, else of its VirtualMachine (tkg-facts.md §3). A cluster without a Machine is an error. It blocks on the network.
 func Workers(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
-	machines, err := c.Resource(ctx, clusterGroup, "Machine")
+	machines, err := c.Resource(ctx, ClusterGroup, "Machine")
 	if err != nil {
 		return nil, err
 	}

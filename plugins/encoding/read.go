@@ -22,11 +22,11 @@ const (
 // read returns the places that hold CAs for the cluster, those of the Supervisor first, and warnings about what could not be read.
 func read(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]slot, []string, error) {
 	owner, err := tkg.FindOwner(ctx, c, ref)
-	if errors.Is(err, tkg.ErrNotTKC) {
-		return readClass(ctx, c, ref)
-	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if owner.Way != tkg.WayTKC {
+		return readClass(ctx, c, owner)
 	}
 	own, err := tkg.ClusterTrust(owner.Object)
 	if err != nil {
@@ -81,16 +81,9 @@ func readService(ctx context.Context, c *kube.Client) ([]slot, string, error) {
 
 // readClass returns the places of a Cluster with a class. TkgServiceConfiguration is none of them: by the vendor's page it does not apply
 // to such a Cluster (tkg-facts.md §1.3, where one field report says otherwise).
-func readClass(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]slot, []string, error) {
-	kind, err := c.Resource(ctx, "cluster.x-k8s.io", "Cluster")
-	if err != nil {
-		return nil, nil, err
-	}
-	cluster, err := c.Get(ctx, kind, ref.Namespace, ref.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	declared, err := tkg.ClusterClassTrust(cluster)
+func readClass(ctx context.Context, c *kube.Client, owner tkg.Owner) ([]slot, []string, error) {
+	ref := owner.Ref()
+	declared, err := tkg.ClusterClassTrust(owner.Object)
 	if err != nil {
 		return nil, nil, fmt.Errorf("Cluster %s: %w", ref, err)
 	}

@@ -127,6 +127,9 @@ func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if owner.Way != tkg.WayTKC {
+		return nil, nil, fmt.Errorf("cluster %s is a %s: its nodes' trust is not looked at yet", ref, owner.Kind)
+	}
 	own, err := tkg.ClusterTrust(owner.Object)
 	if err != nil {
 		return nil, nil, err

@@ -86,8 +86,10 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if req.Connections.Nodes == nil {
 		return none, errors.New("no connection to the nodes was given")
 	}
-	if _, err := tkg.FindOwner(ctx, c, r.ref); err != nil {
+	if owner, err := tkg.FindOwner(ctx, c, r.ref); err != nil {
 		return none, err
+	} else if owner.Kind != tkg.TKCKind {
+		return none, fmt.Errorf("cluster %s is a %s, which this step does not recreate yet", r.ref, owner.Kind)
 	}
 	sup := supervisor{c: c, ref: r.ref}
 	w, err := sup.look(ctx)
