@@ -20,10 +20,10 @@ import (
 )
 
 // changeOf puts the choice into words and documents. Nothing in it moves while the list stays as it is.
-func changeOf(ref tkg.Ref, live *unstructured.Unstructured, ch choice, candidate []*x509.Certificate) (plugins.PlannedChange, error) {
+func changeOf(ref tkg.Ref, live *unstructured.Unstructured, ch tkg.Choice, candidate []*x509.Certificate) (plugins.PlannedChange, error) {
 	var none plugins.PlannedChange
 	before := documentOf(live)
-	after := before.with(ch.index, entryFor(ch, certs.Normalize(candidate)))
+	after := before.with(ch.Index, tkg.TrustEntry{Name: ch.Name, Data: tkg.Encode(certs.Normalize(candidate), tkg.LayersService)})
 	old, err := before.entries()
 	if err != nil {
 		return none, err
@@ -37,7 +37,7 @@ func changeOf(ref tkg.Ref, live *unstructured.Unstructured, ch choice, candidate
 	change := plugins.PlannedChange{
 		Action: plugins.Update,
 		Target: target,
-		Reason: fmt.Sprintf("%s entry %q (%s), so that new nodes of %s trust the registry", verb(ch.act), ch.name, ch.why, ref),
+		Reason: fmt.Sprintf("%s entry %q (%s), so that new nodes of %s trust the registry", ch.Act, ch.Name, ch.Why, ref),
 		Preconditions: []plugins.Precondition{
 			{Target: target, Field: "metadata.uid", Value: target.UID},
 			{Target: target, Field: listPath, Value: tkg.TrustHash(old)},
@@ -172,12 +172,12 @@ func impact(ctx context.Context, c *kube.Client) ([]string, error) {
 }
 
 // warnings say what the plan's reader may overlook.
-func warnings(list []held, ch choice, candidate []*x509.Certificate) []string {
+func warnings(list []tkg.Held, ch tkg.Choice, candidate []*x509.Certificate) []string {
 	lines := []string{"the list is global: clusters other than the one in question may roll, at a time that TKG chooses"}
-	if ch.act != replace {
+	if ch.Act != tkg.Replace {
 		return lines
 	}
-	for _, old := range list[ch.index].certs {
+	for _, old := range list[ch.Index].Certs {
 		if slices.ContainsFunc(candidate, old.Equal) {
 			continue
 		}
@@ -187,16 +187,16 @@ func warnings(list []held, ch choice, candidate []*x509.Certificate) []string {
 	return lines
 }
 
-func evidenceOf(list []held) plugins.Evidence {
+func evidenceOf(list []tkg.Held) plugins.Evidence {
 	lines := []string{fmt.Sprintf("%d entries", len(list))}
 	for _, h := range list {
 		switch {
-		case len(h.certs) == 0:
-			lines = append(lines, h.name+": holds no certificate")
-		case !h.right:
-			lines = append(lines, fmt.Sprintf("%s: %s, in an encoding that nodes cannot use", h.name, subjects(h.certs)))
+		case len(h.Certs) == 0:
+			lines = append(lines, h.Name+": holds no certificate")
+		case !h.Right:
+			lines = append(lines, fmt.Sprintf("%s: %s, in an encoding that nodes cannot use", h.Name, subjects(h.Certs)))
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s", h.name, subjects(h.certs)))
+			lines = append(lines, fmt.Sprintf("%s: %s", h.Name, subjects(h.Certs)))
 		}
 	}
 	return plugins.Evidence{
@@ -211,13 +211,6 @@ func subjects(list []*x509.Certificate) string {
 		words[i] = fmt.Sprintf("%s (sha256 %.16s...)", certs.Subject(c), certs.Fingerprint(c))
 	}
 	return strings.Join(words, ", ")
-}
-
-func verb(a act) string {
-	if a == replace {
-		return "replace"
-	}
-	return "add"
 }
 
 // quote makes one word of s for a POSIX shell.

@@ -348,7 +348,7 @@ func TestChangeIsGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	candidate := choose(list, certsOf(root), "")
+	candidate := tkg.Choose(list, certsOf(root), tkg.Naming{})
 	change, err := changeOf(tkg.Ref{Namespace: "team-a", Name: "dev1"}, live, candidate, certsOf(root))
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
 	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/tkg"
@@ -123,9 +122,9 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	if err != nil {
 		return none, err
 	}
-	ch := choose(list, candidate, in.Name)
+	ch := tkg.Choose(list, candidate, tkg.Naming{Name: in.Name})
 	evidence := []plugins.Evidence{evidenceOf(list)}
-	if ch.act == keep {
+	if ch.Act == tkg.Keep {
 		return unchanged(ch, entries, evidence)
 	}
 	change, err := changeOf(ref, live, ch, candidate)
@@ -141,7 +140,7 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	}
 	resp.Evidence = append(evidence, resp.Evidence...)
 	resp.Warnings = warnings(list, ch, candidate)
-	resp.Summary = fmt.Sprintf("%s entry %q of %s: %s", verb(ch.act), ch.name, kind, ch.why)
+	resp.Summary = fmt.Sprintf("%s entry %q of %s: %s", ch.Act, ch.Name, kind, ch.Why)
 	return resp, nil
 }
 
@@ -270,12 +269,12 @@ func applied(before, after document) (plugins.ApplyResponse, error) {
 	}, nil
 }
 
-func unchanged(ch choice, entries []tkg.TrustEntry, evidence []plugins.Evidence) (plugins.PlanResponse, error) {
-	raw, err := sdk.Output(output{Name: ch.name, Trust: entries})
+func unchanged(ch tkg.Choice, entries []tkg.TrustEntry, evidence []plugins.Evidence) (plugins.PlanResponse, error) {
+	raw, err := sdk.Output(output{Name: ch.Name, Trust: entries})
 	return plugins.PlanResponse{
 		Outputs:  raw,
 		Evidence: evidence,
-		Summary:  fmt.Sprintf("entry %q of %s: %s", ch.name, kind, ch.why),
+		Summary:  fmt.Sprintf("entry %q of %s: %s", ch.Name, kind, ch.Why),
 	}, err
 }
 
@@ -321,24 +320,13 @@ func read(ctx context.Context, c *kube.Client) (*unstructured.Unstructured, erro
 }
 
 // decode judges each stored entry. One that holds a private key is refused: plans and reports must not carry it.
-func decode(entries []tkg.TrustEntry) ([]held, error) {
-	list := make([]held, len(entries))
+func decode(entries []tkg.TrustEntry) ([]tkg.Held, error) {
+	list := make([]tkg.Held, len(entries))
 	for i, e := range entries {
-		d := tkg.Decode(e.Data, 1)
-		bundle, err := certs.ParseBundle(d.PEM)
-		whole := err == nil
-		for _, f := range bundle.Findings {
-			whole = whole && !f.Fatal
-			if f.Kind == certs.KindPrivateKey {
-				err := fmt.Errorf("entry %q of %s holds a private key", e.Name, kind)
-				return nil, plugins.Hint(err, "every node gets it: take it out by hand, and replace the key; kubectl edit tkgserviceconfiguration %s",
-					tkg.ServiceConfigurationName)
-			}
-		}
-		list[i] = held{
-			name:  e.Name,
-			certs: append(bundle.Certs, bundle.Recoverable...),
-			right: whole && d.Problem == "" && d.Layers == 1,
+		if list[i] = tkg.Hold(e.Name, e.Data, tkg.LayersService); list[i].PrivateKey {
+			err := fmt.Errorf("entry %q of %s holds a private key", e.Name, kind)
+			return nil, plugins.Hint(err, "every node gets it: take it out by hand, and replace the key; kubectl edit tkgserviceconfiguration %s",
+				tkg.ServiceConfigurationName)
 		}
 	}
 	return list, nil

@@ -1,4 +1,4 @@
-package trustconfig
+package tkg_test
 
 import (
 	"crypto/ecdsa"
@@ -59,101 +59,156 @@ func TestChoose(t *testing.T) {
 		list      []tkg.TrustEntry
 		candidate []*x509.Certificate
 		name      string
-		want      choice
+		want      tkg.Choice
 	}{
 		"empty list": {
 			reason: "a list without entries gets its first one, with a name from the CN and the year", candidate: []*x509.Certificate{root},
-			want: choice{act: add, index: 0, name: "lab-root-ca-2024"},
+			want: tkg.Choice{Act: tkg.Add, Index: 0, Name: "lab-root-ca-2024"},
 		},
 		"held under a name that is there twice": {
 			reason: "which of the two a node keeps is chance: the outdated one is replaced, under a name of its own",
 			list:   []tkg.TrustEntry{stored("root", 1, root), stored("a", 1, corpA), stored("root", 1, oldRoot)}, candidate: []*x509.Certificate{root},
-			want: choice{act: replace, index: 2, name: "lab-root-ca-2024"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 2, Name: "lab-root-ca-2024"},
 		},
 		"held beside another CA of the name": {
 			reason: "no other CA is lost, and the candidate gets a file of its own",
 			list:   []tkg.TrustEntry{stored("root", 1, root), stored("root", 1, corpA)}, candidate: []*x509.Certificate{root}, name: "root",
-			want: choice{act: replace, index: 0, name: "lab-root-ca-2024"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 0, Name: "lab-root-ca-2024"},
 		},
 		"held": {
 			reason: "an entry that holds the candidate is left alone, whatever name is asked for",
 			list:   []tkg.TrustEntry{stored("a", 1, corpA), stored("root", 1, root)}, candidate: []*x509.Certificate{root}, name: "another",
-			want: choice{act: keep, index: 1, name: "root"},
+			want: tkg.Choice{Act: tkg.Keep, Index: 1, Name: "root"},
 		},
 		"held in a bundle": {
 			reason: "a bundle with the candidate in it gives nodes the candidate",
 			list:   []tkg.TrustEntry{stored("bundle", 1, corpA, root)}, candidate: []*x509.Certificate{root},
-			want: choice{act: keep, index: 0, name: "bundle"},
+			want: tkg.Choice{Act: tkg.Keep, Index: 0, Name: "bundle"},
 		},
 		"named": {
 			reason: "the entry that is named is replaced, even before one of the same subject",
 			list:   []tkg.TrustEntry{stored("old", 1, oldRoot), stored("b", 1, corpB)}, candidate: []*x509.Certificate{root}, name: "b",
-			want: choice{act: replace, index: 1, name: "b"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "b"},
 		},
 		"old key": {
 			reason: "the certificate of the same subject with another key is what is wrong: it is replaced under its name",
 			list:   []tkg.TrustEntry{stored("a", 1, corpA), stored("old", 1, oldRoot), stored("b", 1, corpB)}, candidate: []*x509.Certificate{root},
-			want: choice{act: replace, index: 1, name: "old"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "old"},
 		},
 		"old key, new name": {
 			reason: "a name that no entry has is the new name of the entry that is replaced",
 			list:   []tkg.TrustEntry{stored("old", 1, oldRoot)}, candidate: []*x509.Certificate{root}, name: "new",
-			want: choice{act: replace, index: 0, name: "new"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 0, Name: "new"},
 		},
 		"encoded twice": {
 			reason: "the right certificate in the wrong encoding is mended in its place, even if an old key comes first",
 			list:   []tkg.TrustEntry{stored("old", 1, oldRoot), stored("root", 2, root)}, candidate: []*x509.Certificate{root},
-			want: choice{act: replace, index: 1, name: "root"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "root"},
 		},
 		"not encoded": {
 			reason: "plain PEM where base64 is wanted is mended too",
 			list:   []tkg.TrustEntry{stored("root", 0, root)}, candidate: []*x509.Certificate{root},
-			want: choice{act: replace, index: 0, name: "root"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 0, Name: "root"},
 		},
 		"old key in a bundle with others": {
 			reason: "replacing a bundle would drop the CA beside the old one: an entry is added instead",
 			list:   []tkg.TrustEntry{stored("bundle", 1, oldRoot, corpA)}, candidate: []*x509.Certificate{root},
-			want: choice{act: add, index: 1, name: "lab-root-ca-2024"},
+			want: tkg.Choice{Act: tkg.Add, Index: 1, Name: "lab-root-ca-2024"},
 		},
 		"bundle of candidates": {
 			reason: "a candidate of two certificates supersedes an entry with the old one of either; the root gives the name",
 			list:   []tkg.TrustEntry{stored("a", 1, corpA)}, candidate: []*x509.Certificate{intermediate, root},
-			want: choice{act: add, index: 1, name: "lab-issuing-ca-2024"},
+			want: tkg.Choice{Act: tkg.Add, Index: 1, Name: "lab-issuing-ca-2024"},
 		},
 		"part of a bundle": {
 			reason: "an entry with only one of the candidate's two certificates is not enough, and is superseded",
 			list:   []tkg.TrustEntry{stored("root", 1, root)}, candidate: []*x509.Certificate{root, intermediate},
-			want: choice{act: replace, index: 0, name: "root"},
+			want: tkg.Choice{Act: tkg.Replace, Index: 0, Name: "root"},
 		},
 		"garbage": {
 			reason: "an entry that holds nothing readable is not guessed at",
 			list:   []tkg.TrustEntry{{Name: "x", Data: "bm90aGluZw=="}}, candidate: []*x509.Certificate{root},
-			want: choice{act: add, index: 1, name: "lab-root-ca-2024"},
+			want: tkg.Choice{Act: tkg.Add, Index: 1, Name: "lab-root-ca-2024"},
 		},
 		"name taken": {
 			reason: "a derived name that another entry has gets a number, whatever its case",
 			list:   []tkg.TrustEntry{stored("Lab-Root-CA-2024", 1, corpA), stored("lab-root-ca-2024-2", 1, corpB)}, candidate: []*x509.Certificate{root},
-			want: choice{act: add, index: 2, name: "lab-root-ca-2024-3"},
+			want: tkg.Choice{Act: tkg.Add, Index: 2, Name: "lab-root-ca-2024-3"},
 		},
 		"no subject": {
 			reason: "two certificates without a subject are not namesakes",
 			list:   []tkg.TrustEntry{stored("x", 1, otherNameless)}, candidate: []*x509.Certificate{nameless},
-			want: choice{act: add, index: 1, name: "ca-2024"},
+			want: tkg.Choice{Act: tkg.Add, Index: 1, Name: "ca-2024"},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			list, err := decode(tc.list)
-			if err != nil {
-				t.Fatal(err)
+			var list []tkg.Held
+			for _, e := range tc.list {
+				list = append(list, tkg.Hold(e.Name, e.Data, tkg.LayersService))
 			}
-			got := choose(list, tc.candidate, tc.name)
-			if got.why == "" {
+			got := tkg.Choose(list, tc.candidate, tkg.Naming{Name: tc.name})
+			if got.Why == "" {
 				t.Errorf("%s: the choice has no reason", tc.reason)
 			}
-			got.why = ""
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(choice{})); diff != "" {
+			got.Why = ""
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestChooseFresh is for Secrets, where a new key is what makes nodes roll (tkg-facts.md §2).
+func TestChooseFresh(t *testing.T) {
+	t.Parallel()
+	root, oldRoot, corp := makeCA(t, cn("Lab Root CA"), 2024), makeCA(t, cn("Lab Root CA"), 2019), makeCA(t, cn("Corp"), 2020)
+	held := func(name string, layers int, list ...*x509.Certificate) tkg.Held {
+		return tkg.Hold(name, stored(name, layers, list...).Data, tkg.LayersSecret)
+	}
+	absent := tkg.Held{Name: "gone", Absent: true}
+	cases := map[string]struct {
+		reason string
+		list   []tkg.Held
+		naming tkg.Naming
+		want   tkg.Choice
+	}{
+		"held": {reason: "right is right under any key", list: []tkg.Held{held("corp", 2, corp), held("root", 2, root)}, want: tkg.Choice{Act: tkg.Keep, Index: 1, Name: "root"}},
+		"single": {
+			reason: "the same certificate is encoded again under a new key, for the bytes alone roll nothing", list: []tkg.Held{held("lab-root-ca-2024", 1, root)},
+			want: tkg.Choice{Act: tkg.Replace, Name: "lab-root-ca-2024-2"},
+		},
+		"old key": {
+			reason: "the new CA does not take the old one's key", list: []tkg.Held{held("corp", 2, corp), held("harbor", 2, oldRoot)},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "lab-root-ca-2024"},
+		},
+		"taken in the Secret": {
+			reason: "a key that is in the Secret already may be another cluster's", naming: tkg.Naming{Taken: []string{"LAB-root-ca-2024"}},
+			want: tkg.Choice{Act: tkg.Add, Name: "lab-root-ca-2024-2"},
+		},
+		"named": {
+			reason: "the entry that is named is replaced, under another name", list: []tkg.Held{held("corp", 2, corp), held("harbor", 2, oldRoot)},
+			naming: tkg.Naming{Name: "corp"}, want: tkg.Choice{Act: tkg.Replace, Name: "lab-root-ca-2024"},
+		},
+		"new name": {reason: "a name that is new is taken", naming: tkg.Naming{Name: "mine"}, want: tkg.Choice{Act: tkg.Add, Name: "mine"}},
+		"absent": {
+			reason: "what names a key that is not there loses nothing", list: []tkg.Held{held("corp", 2, corp), absent},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "lab-root-ca-2024"},
+		},
+		"absent after others": {
+			reason: "an entry that is superseded comes before one that names nothing", list: []tkg.Held{absent, held("harbor", 2, oldRoot)},
+			want: tkg.Choice{Act: tkg.Replace, Index: 1, Name: "lab-root-ca-2024"},
+		},
+		"without a name": {reason: "no name asks for no entry", list: []tkg.Held{{Name: ""}}, want: tkg.Choice{Act: tkg.Add, Index: 1, Name: "lab-root-ca-2024"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.naming.Fresh = true
+			got := tkg.Choose(tc.list, []*x509.Certificate{root}, tc.naming)
+			got.Why = ""
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -179,7 +234,7 @@ func TestFreeName(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := freeName(nil, []*x509.Certificate{makeCA(t, tc.subject, 2024)})
+			got := tkg.FreeName(nil, []*x509.Certificate{makeCA(t, tc.subject, 2024)})
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
@@ -189,18 +244,3 @@ func TestFreeName(t *testing.T) {
 		})
 	}
 }
-
-func TestDecodeRefusesPrivateKey(t *testing.T) {
-	t.Parallel()
-	const body = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="
-	key := "-----BEGIN EC PRIVATE KEY-----\n" + body + "\n-----END EC PRIVATE KEY-----\n"
-	_, err := decode([]tkg.TrustEntry{{Name: "leak", Data: tkg.Encode([]byte(key), 1)}})
-	if err == nil {
-		t.Fatal("a list with a private key in it would be written into a plan")
-	}
-	if diff := cmp.Diff(`entry "leak" of TkgServiceConfiguration holds a private key`, err.Error()); diff != "" {
-		t.Errorf("-want, +got:\n%s", diff)
-	}
-}
-
-func certsOf(list ...*x509.Certificate) []*x509.Certificate { return list }
