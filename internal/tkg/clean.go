@@ -1,35 +1,76 @@
 package tkg
 
 import (
+	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// CleanManifest returns a TanzuKubernetesCluster (v1alpha1 to v1alpha3) as it may be created anew, and the paths of what was taken out,
-// sorted: what the server, the controllers and the old cluster put there (tkg-facts.md §4, "Strip before re-apply"), and
-// tkgfix's own annotations. A pinned distribution.fullVersion stays: the server's dry-run tells whether it still exists. The error,
-// which carries a hint, is for another kind, and for a manifest that holds a credential, which must not be stored with a run.
+// CleanManifest returns a TanzuKubernetesCluster (v1alpha1 to v1alpha3), or a Cluster with a ClusterClass (v1beta1, v1beta2), as it may be
+// created anew, and the paths of what was taken out, sorted: what the server, the controllers, the webhooks and the old cluster put
+// there (tkg-facts.md §4, "Strip before re-apply"), and tkgfix's own annotations. A release that is pinned stays: see DropGoneRelease. The
+// error, which carries a hint, is for another kind, for a Cluster without a class, whose parts no manifest of its own makes, and for
+// a manifest that holds a credential, which must not be stored with a run.
 func CleanManifest(live *unstructured.Unstructured) (*unstructured.Unstructured, []string, error) {
-	if live == nil || live.GetKind() != "TanzuKubernetesCluster" || live.GroupVersionKind().Group != RunGroup {
-		return nil, nil, fmt.Errorf("cleaning a manifest: it is no TanzuKubernetesCluster of %s", RunGroup)
+	if err := cleanable(live); err != nil {
+		return nil, nil, err
 	}
+	out := live.DeepCopy()
+	s := stripper{obj: out.Object, cluster: live.GetName(), live: live.GetUID() != ""}
+	for _, path := range stripped() {
+		s.drop(path...)
+	}
+	for _, f := range []string{"controlPlaneEndpoint", "infrastructureRef", "controlPlaneRef", "paused"} {
+		s.drop("spec", f)
+	}
+	s.annotations()
+	if out.GetKind() == TKCKind {
+		s.emptyVersions()
+	} else {
+		s.variables(ClassOf(live).Name == oldClass)
+	}
+	slices.Sort(s.removed)
+	if where := credential(out.Object, ""); where != "" {
+		return nil, nil, plugins.Hint(fmt.Errorf("the manifest of %s/%s holds a credential at %s", live.GetNamespace(), live.GetName(), where),
+			"give manifest: the file from which the cluster was made, with the credential taken out of it, or put into a Secret that it names")
+	}
+	return out, s.removed, nil
+}
+
+func cleanable(live *unstructured.Unstructured) error {
+	if live == nil {
+		return errors.New("cleaning a manifest: there is none")
+	}
+	switch gk := live.GroupVersionKind().GroupKind(); {
+	case gk == schema.GroupKind{Group: RunGroup, Kind: TKCKind}:
+		return nil
+	case gk != schema.GroupKind{Group: ClusterGroup, Kind: ClusterKind}:
+		return fmt.Errorf("cleaning a manifest: it is neither a %s of %s nor a %s of %s", TKCKind, RunGroup, ClusterKind, ClusterGroup)
+	case ClassOf(live).Name == "":
+		return plugins.Hint(fmt.Errorf("cleaning a manifest: the Cluster %s/%s has no ClusterClass", live.GetNamespace(), live.GetName()),
+			"its control plane and machines are objects of their own, which no manifest of the Cluster makes again: use the tool that made it")
+	}
+	return nil
+}
+
+// CleanCompanion returns an object that stands beside a cluster under its name, such as its ClusterBootstrap, as it may be created anew,
+// and the paths of what was taken out, sorted. The error is for one that holds a credential, and names where.
+func CleanCompanion(live *unstructured.Unstructured) (*unstructured.Unstructured, []string, error) {
 	out := live.DeepCopy()
 	s := stripper{obj: out.Object}
 	for _, path := range stripped() {
 		s.drop(path...)
 	}
 	s.annotations()
-	s.emptyVersions()
 	slices.Sort(s.removed)
 	if where := credential(out.Object, ""); where != "" {
-		return nil, nil, plugins.Hint(fmt.Errorf("the manifest of %s/%s holds a credential at %s", live.GetNamespace(), live.GetName(), where),
-			"give manifest: the file from which the cluster was made, with the proxy's credential taken out of the URL")
+		return nil, nil, fmt.Errorf("%s %s/%s holds a credential at %s", live.GetKind(), live.GetNamespace(), live.GetName(), where)
 	}
 	return out, s.removed, nil
 }
@@ -42,14 +83,13 @@ func stripped() [][]string {
 	} {
 		paths = append(paths, []string{"metadata", f})
 	}
-	for _, f := range []string{"controlPlaneEndpoint", "infrastructureRef", "controlPlaneRef", "paused"} {
-		paths = append(paths, []string{"spec", f})
-	}
 	return paths
 }
 
 type stripper struct {
 	obj     map[string]any
+	cluster string
+	live    bool // what was read from a server, and not a file of the user's
 	removed []string
 }
 
@@ -62,14 +102,14 @@ func (s *stripper) drop(path ...string) {
 }
 
 // annotations takes out those that controllers and tools wrote: kubectl's copy of an older manifest, the TKG controller's proxy
-// settings, which would bring the old CA back, and tkgfix's own.
+// settings, which would bring the old CA back, the Cluster API's pause, and tkgfix's own.
 func (s *stripper) annotations() {
 	all, found, err := unstructured.NestedMap(s.obj, "metadata", "annotations")
 	if !found || err != nil {
 		return
 	}
 	for key := range all {
-		if key == "kubectl.kubernetes.io/last-applied-configuration" ||
+		if key == "kubectl.kubernetes.io/last-applied-configuration" || key == pausedAnnotation ||
 			strings.HasPrefix(key, "tkg.tanzu.vmware.com/tkg-") || strings.HasPrefix(key, "tkgfix.dev/") {
 			unstructured.RemoveNestedField(s.obj, "metadata", "annotations", key)
 			s.removed = append(s.removed, "metadata.annotations["+key+"]")
@@ -91,52 +131,4 @@ func (s *stripper) emptyVersions() {
 	if m, found, err := unstructured.NestedMap(s.obj, "spec", "distribution"); found && err == nil && len(m) == 0 {
 		unstructured.RemoveNestedField(s.obj, "spec", "distribution")
 	}
-}
-
-// credential returns the path of the first string that is a URL with a user or password in it, empty if there is none.
-func credential(v any, path string) string {
-	switch v := v.(type) {
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			if where := credential(v[k], strings.TrimPrefix(path+"."+k, ".")); where != "" {
-				return where
-			}
-		}
-	case []any:
-		for i, item := range v {
-			if where := credential(item, fmt.Sprintf("%s[%d]", path, i)); where != "" {
-				return where
-			}
-		}
-	case string:
-		if hasUserinfo(v, strings.Contains(strings.ToLower(path), "proxy")) {
-			return path
-		}
-	}
-	return ""
-}
-
-// hasUserinfo tells whether s carries a user or password. In a proxy setting anything with an @ does, with or without a scheme.
-func hasUserinfo(s string, proxy bool) bool {
-	if !strings.Contains(s, "@") {
-		return false
-	}
-	if proxy {
-		return true
-	}
-	if !strings.Contains(s, "://") {
-		return false
-	}
-	u, err := url.Parse(strings.TrimSpace(s))
-	if err != nil { // not readable as one URL: look at what stands between :// and the next slash
-		_, after, _ := strings.Cut(s, "://")
-		authority, _, _ := strings.Cut(after, "/")
-		return strings.Contains(authority, "@")
-	}
-	return u.User != nil
 }

@@ -103,7 +103,8 @@ func TestCleanManifestRefusesOtherKinds(t *testing.T) {
 	t.Parallel()
 	for _, obj := range []*unstructured.Unstructured{
 		nil, {},
-		{Object: map[string]any{"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster"}},
+		{Object: map[string]any{"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster"}}, // without a class
+		{Object: map[string]any{"apiVersion": "example.test/v1", "kind": "Cluster", "spec": map[string]any{"topology": map[string]any{"class": "x"}}}},
 		{Object: map[string]any{"apiVersion": "example.test/v1", "kind": "TanzuKubernetesCluster"}},
 	} {
 		if _, _, err := tkg.CleanManifest(obj); err == nil {
