@@ -6,10 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 	"sigs.k8s.io/yaml"
-
-	"github.com/tkgfix/tkgfix/internal/kube"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -34,7 +31,7 @@ func TestNodeOf(t *testing.T) {
 		"Running": {
 			reason:  "the InternalIP among others",
 			machine: meta + "spec: {version: v1.26.5}\nstatus: {nodeRef: {name: node-a}, addresses: [{type: Hostname, address: x}, {type: ExternalIP, address: 1.2.3.4}, {type: InternalIP, address: 10.244.1.37}]}",
-			want:    Node{Name: "node-a", MachineUID: "u1", Address: "10.244.1.37", Created: created, Version: "v1.26.5"},
+			want:    Node{Name: "node-a", MachineUID: "u1", Address: "10.244.1.37", Created: created, Version: "v1.26.5", Joined: true},
 		},
 		"Starting": {
 			reason:  "a Machine without a node has its own name and no address",
@@ -65,7 +62,7 @@ func TestNodeOf(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			machine, err := kube.As[clusterv1.Machine](object(t, c.machine))
+			machine, err := machineOf(object(t, c.machine))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,12 +13,13 @@ import (
 )
 
 // WorkloadClient returns a client of the workload cluster as its administrator, from the Secret CLUSTER-kubeconfig of the
-// vSphere Namespace (tkg-facts.md §3). It blocks on the network of the Supervisor and does not reach the cluster yet.
+// vSphere Namespace (tkg-facts.md §3). apierrors.IsNotFound holds for the error if there is no such cluster, or if its control plane has
+// never been up, for until then there is no such Secret; the error says which. It blocks on the network of the Supervisor and does not reach
+// the cluster yet.
 func WorkloadClient(ctx context.Context, c *kube.Client, ref Ref) (*kube.Client, error) {
 	secret, err := secret(ctx, c, ref, "-kubeconfig")
 	if apierrors.IsNotFound(err) {
-		return nil, plugins.Hint(fmt.Errorf("find the way into cluster %s: %w", ref, err),
-			"there is no such cluster, or it is not up yet; see what is there: kubectl get tanzukubernetesclusters -n %s", ref.Namespace)
+		return nil, noWayIn(ctx, c, ref, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the way into cluster %s: %w", ref, err)
@@ -26,9 +27,23 @@ func WorkloadClient(ctx context.Context, c *kube.Client, ref Ref) (*kube.Client,
 	data := secret.Data["value"]
 	if len(data) == 0 {
 		return nil, plugins.Hint(fmt.Errorf("the Secret %s/%s has no key value", secret.Namespace, secret.Name),
-			"the cluster is not up yet, or not made by the Cluster API: kubectl get tanzukubernetescluster %s -n %s", ref.Name, ref.Namespace)
+			"the cluster is not up yet, or not made by the Cluster API: kubectl describe cluster %s -n %s", ref.Name, ref.Namespace)
 	}
 	return kube.FromKubeconfig(data, "Secret "+secret.Namespace+"/"+secret.Name)
+}
+
+// noWayIn tells a cluster that is not there from one whose control plane has never been up.
+func noWayIn(ctx context.Context, c *kube.Client, ref Ref, missing error) error {
+	owner, err := FindOwner(ctx, c, ref)
+	if apierrors.IsNotFound(err) {
+		return err
+	}
+	resource := "cluster"
+	if err == nil {
+		resource = owner.Resource()
+	}
+	return plugins.Hint(fmt.Errorf("the control plane of cluster %s has never been up, so that nothing is to be seen in it: %w", ref, missing),
+		"see what it waits for: kubectl describe %s %s -n %s", resource, ref.Name, ref.Namespace)
 }
 
 // NodeCredentials returns what opens the nodes of a cluster, from the Secrets CLUSTER-ssh (key ssh-privatekey) and

@@ -22,6 +22,8 @@ const userTrustSuffix = "-user-trusted-ca-secret"
 
 // ClassTrust is one CA that a Cluster with a ClusterClass trusts: the key of a Secret in the same namespace, or the value itself.
 type ClassTrust struct {
+	// Way is the variable that names it: WayTrust or WayOSConfiguration.
+	Way Way
 	// Path is the variable's field that names it.
 	Path string
 	// Secret and Key say where the value is; empty for one that stands in the Cluster.
@@ -46,10 +48,12 @@ func ClusterClassTrust(cluster *unstructured.Unstructured) ([]ClassTrust, error)
 		variable, _ := item.(map[string]any)
 		path := fmt.Sprintf("spec.topology.variables[%d].value", i)
 		content, _ := variable["value"].(map[string]any)
-		if variable["name"] == "osConfiguration" {
-			content, _ = content["trust"].(map[string]any)
-			path += ".trust"
-		} else if variable["name"] != "trust" {
+		way := WayTrust
+		if variable["name"] == osVariable {
+			way = WayOSConfiguration
+			content, _ = content[trustVariable].(map[string]any)
+			path += "." + trustVariable
+		} else if variable["name"] != trustVariable {
 			continue
 		}
 		entries, ok := content["additionalTrustedCAs"].([]any)
@@ -62,6 +66,7 @@ func ClusterClassTrust(cluster *unstructured.Unstructured) ([]ClassTrust, error)
 			if err != nil {
 				return nil, err
 			}
+			entry.Way = way
 			out = append(out, entry)
 		}
 	}

@@ -23,21 +23,21 @@ func TestClusterClassTrust(t *testing.T) {
 		"tanzukubernetescluster": {
 			reason: "names are keys of one Secret", variables: `{name: trust, value: {additionalTrustedCAs: [{name: harbor-ca}, {name: b}]}}`,
 			want: []tkg.ClassTrust{
-				{Path: list + ".additionalTrustedCAs[0].name", Secret: "dev2-user-trusted-ca-secret", Key: "harbor-ca", Layers: 2},
-				{Path: list + ".additionalTrustedCAs[1].name", Secret: "dev2-user-trusted-ca-secret", Key: "b", Layers: 2},
+				{Way: tkg.WayTrust, Path: list + ".additionalTrustedCAs[0].name", Secret: "dev2-user-trusted-ca-secret", Key: "harbor-ca", Layers: 2},
+				{Way: tkg.WayTrust, Path: list + ".additionalTrustedCAs[1].name", Secret: "dev2-user-trusted-ca-secret", Key: "b", Layers: 2},
 			},
 		},
 		"builtin-generic": {
 			reason: "any Secret and key", variables: `{name: osConfiguration, value: {ntp: {servers: [x]}, trust: {additionalTrustedCAs: [{caCert: {secretRef: {name: s, key: k}}}]}}}`,
-			want: []tkg.ClassTrust{{Path: list + ".trust.additionalTrustedCAs[0].caCert.secretRef", Secret: "s", Key: "k", Layers: 2}},
+			want: []tkg.ClassTrust{{Way: tkg.WayOSConfiguration, Path: list + ".trust.additionalTrustedCAs[0].caCert.secretRef", Secret: "s", Key: "k", Layers: 2}},
 		},
 		"inline": {
 			reason: "plain PEM", variables: `{name: osConfiguration, value: {trust: {additionalTrustedCAs: [{caCert: {content: PEM}}]}}}`,
-			want: []tkg.ClassTrust{{Path: list + ".trust.additionalTrustedCAs[0].caCert.content", Data: "PEM"}},
+			want: []tkg.ClassTrust{{Way: tkg.WayOSConfiguration, Path: list + ".trust.additionalTrustedCAs[0].caCert.content", Data: "PEM"}},
 		},
 		"standalone": {
 			reason: "name and data, encoded once", variables: `{name: trust, value: {additionalTrustedCAs: [{name: proxy, data: LS0t}]}}`,
-			want: []tkg.ClassTrust{{Path: list + ".additionalTrustedCAs[0].data", Key: "proxy", Data: "LS0t", Layers: 1}},
+			want: []tkg.ClassTrust{{Way: tkg.WayTrust, Path: list + ".additionalTrustedCAs[0].data", Key: "proxy", Data: "LS0t", Layers: 1}},
 		},
 		"none":               {reason: "no trust at all", variables: `{name: storageClass, value: gold}`},
 		"no trust in it":     {reason: "osConfiguration is for other things too", variables: `{name: osConfiguration, value: {ntp: {servers: []}}}`},

@@ -35,29 +35,30 @@ type Node struct {
 	Pool string
 	// Version is the Kubernetes version that the Machine asks for.
 	Version string
+	// Joined says that the machine has become a node of the cluster: its Machine has status.nodeRef.
+	Joined bool
 }
 
 // Workers returns the cluster's machines that are no control plane and are not being deleted, by name. The address is that of
 // the Machine, else of its VirtualMachine (tkg-facts.md §3). A cluster without a Machine is an error. It blocks on the network.
 func Workers(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
-	machines, err := c.Resource(ctx, ClusterGroup, "Machine")
-	if err != nil {
-		return nil, err
-	}
+	return nodes(ctx, c, ref, func(n Node) bool { return !n.ControlPlane })
+}
+
+// Unjoined returns the machines of the control plane that are not nodes of the cluster and are not being deleted, as Workers does: a roll
+// begins with the control plane, so that one which is wedged shows there first. A cluster without a Machine is an error.
+func Unjoined(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
+	return nodes(ctx, c, ref, func(n Node) bool { return n.ControlPlane && !n.Joined })
+}
+
+// nodes returns the machines that keep chooses, with their addresses.
+func nodes(ctx context.Context, c *kube.Client, ref Ref, keep func(Node) bool) ([]Node, error) {
 	var out []Node
 	seen := 0
-	opts := metav1.ListOptions{LabelSelector: clusterv1.ClusterNameLabel + "=" + ref.Name}
-	err = c.Each(ctx, machines, ref.Namespace, opts, func(u *unstructured.Unstructured) error {
-		if seen++; seen > maxNodes {
-			return fmt.Errorf("cluster %s has more than %d machines", ref, maxNodes)
-		}
-		// The fields that are read are the same in v1beta1, so one type serves whichever version the Supervisor prefers.
-		machine, err := kube.As[clusterv1.Machine](u)
-		if err != nil {
-			return err
-		}
+	err := eachMachine(ctx, c, ref, func(machine *clusterv1.Machine) error {
+		seen++
 		node := nodeOf(machine)
-		if node.ControlPlane || machine.DeletionTimestamp != nil {
+		if !keep(node) || machine.DeletionTimestamp != nil {
 			return nil
 		}
 		if node.Address == "" {
@@ -71,21 +72,61 @@ func Workers(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the workers of cluster %s: %w", ref, err)
+		return nil, fmt.Errorf("list the nodes of cluster %s: %w", ref, err)
 	}
 	if seen == 0 {
 		return nil, plugins.Hint(fmt.Errorf("cluster %s has no machines", ref),
-			"see whether it is there and what it waits for: kubectl describe tanzukubernetescluster %s -n %s", ref.Name, ref.Namespace)
+			"see whether it is there and what it waits for: kubectl describe cluster %s -n %s", ref.Name, ref.Namespace)
 	}
 	slices.SortFunc(out, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// eachMachine calls fn with each Machine of the cluster, those that are being deleted among them.
+func eachMachine(ctx context.Context, c *kube.Client, ref Ref, fn func(*clusterv1.Machine) error) error {
+	machines, err := c.Resource(ctx, ClusterGroup, "Machine")
+	if err != nil {
+		return err
+	}
+	seen := 0
+	opts := metav1.ListOptions{LabelSelector: clusterv1.ClusterNameLabel + "=" + ref.Name}
+	return c.Each(ctx, machines, ref.Namespace, opts, func(u *unstructured.Unstructured) error {
+		if seen++; seen > maxNodes {
+			return fmt.Errorf("cluster %s has more than %d machines", ref, maxNodes)
+		}
+		machine, err := machineOf(u)
+		if err != nil {
+			return err
+		}
+		return fn(machine)
+	})
+}
+
+// machineOf reads what is used of a Machine. The fields have the same form in v1beta1 and v1beta2; the rest, such as conditions, has not, and
+// is left out, so that one type serves whichever version the Supervisor prefers.
+func machineOf(u *unstructured.Unstructured) (*clusterv1.Machine, error) {
+	slim := &unstructured.Unstructured{Object: map[string]any{"kind": u.GetKind(), "apiVersion": u.GetAPIVersion(), "metadata": u.Object["metadata"]}}
+	for _, path := range [][]string{
+		{"spec", "version"}, {"spec", "infrastructureRef", "name"}, {"status", "nodeRef", "name"}, {"status", "addresses"},
+	} {
+		value, found, err := unstructured.NestedFieldNoCopy(u.Object, path...)
+		if err != nil {
+			return nil, fmt.Errorf("read Machine %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+		}
+		if found && value != nil {
+			if err := unstructured.SetNestedField(slim.Object, value, path...); err != nil {
+				return nil, fmt.Errorf("read Machine %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+			}
+		}
+	}
+	return kube.As[clusterv1.Machine](slim)
 }
 
 func nodeOf(m *clusterv1.Machine) Node {
 	_, controlPlane := m.Labels[clusterv1.MachineControlPlaneLabel]
 	return Node{
 		Name: cmp.Or(m.Status.NodeRef.Name, m.Name), MachineUID: m.UID, Address: machineAddress(m),
-		Created: m.CreationTimestamp.Time, ControlPlane: controlPlane, Version: m.Spec.Version,
+		Created: m.CreationTimestamp.Time, ControlPlane: controlPlane, Version: m.Spec.Version, Joined: m.Status.NodeRef.Name != "",
 		Pool: cmp.Or(m.Labels[clusterv1.ClusterTopologyMachineDeploymentNameLabel], m.Labels[clusterv1.MachineDeploymentNameLabel]),
 	}
 }

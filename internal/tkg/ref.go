@@ -31,5 +31,5 @@ func ParseRef(s string) (Ref, error) {
 func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
 func badRef(s, why string) error {
-	return plugins.Hint(fmt.Errorf("cluster %.80q: %s", s, why), "kubectl get tanzukubernetesclusters --all-namespaces lists them; write the cluster as namespace/name, such as team-a/dev1")
+	return plugins.Hint(fmt.Errorf("cluster %.80q: %s", s, why), "kubectl get clusters --all-namespaces lists them; write the cluster as namespace/name, such as team-a/dev1")
 }

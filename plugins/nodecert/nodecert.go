@@ -134,7 +134,7 @@ func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, 
 	if err != nil {
 		return nil, nil, err
 	}
-	ofCluster := source{name: "the cluster's own trust", entries: own, changed: tkg.ClusterTrustChanged(owner.Object)}
+	ofCluster := source{name: "the cluster's own trust", entries: own, changed: tkg.ClusterTrustChanged(owner.Object).Until}
 	ofService, err := serviceTrust(ctx, c)
 	if apierrors.IsForbidden(err) {
 		warning := fmt.Sprintf("TkgServiceConfiguration may not be read with this login: only the cluster's own trust was compared (%v)", err)
@@ -159,7 +159,7 @@ func serviceTrust(ctx context.Context, c *kube.Client) (source, error) {
 	if err != nil {
 		return out, err
 	}
-	out.changed = tkg.ServiceTrustChanged(obj)
+	out.changed = tkg.ServiceTrustChanged(obj).Until
 	out.entries, err = tkg.ServiceTrust(obj)
 	return out, err
 }
