@@ -91,12 +91,14 @@ func newChecker(w *Workflow, outputs map[string]*shape) (*checker, error) {
 	for _, in := range w.Inputs {
 		inputs[in.Name] = inputType(in.Type)
 	}
-	steps := map[string]*cel.Type{}
+	steps, its := map[string]*cel.Type{}, map[string]*cel.Type{}
 	for _, s := range w.Steps {
 		if s.each {
-			steps[s.ID] = cel.ListType(outputs[s.ID].celType("steps."+s.ID+"[]", p))
+			its[s.ID] = outputs[s.ID].celType("steps."+s.ID+"[]", p)
+			steps[s.ID] = cel.ListType(its[s.ID])
 			continue
 		}
+		its[s.ID] = cel.DynType // that it is none is told by its own diagnostic
 		steps[s.ID] = outputs[s.ID].celType("steps."+s.ID, p)
 	}
 	failure := map[string]*cel.Type{}
@@ -104,8 +106,9 @@ func newChecker(w *Workflow, outputs map[string]*shape) (*checker, error) {
 		failure[name] = cel.StringType
 	}
 	variables := map[string]*cel.Type{
-		"inputs": p.declare("inputs", nil, inputs), "steps": p.declare("steps", nil, steps), "failure": p.declare("failure", nil, failure),
-		"env": cel.MapType(cel.StringType, cel.StringType), "now": cel.TimestampType,
+		"inputs": p.declare("inputs", nil, inputs), "steps": p.declare("steps", nil, steps), itsName: p.declare(itsName, nil, its),
+		"failure": p.declare("failure", nil, failure),
+		"env":     cel.MapType(cel.StringType, cel.StringType), "now": cel.TimestampType,
 	}
 	return &checker{typeProvider: p, variables: variables, envs: map[scopeKind]*cel.Env{}}, nil
 }
@@ -131,7 +134,7 @@ func (c *checker) env(kind scopeKind) (*cel.Env, error) {
 func (c *checker) setItem(name string, t *cel.Type) error {
 	env, err := c.env(scopeSteps)
 	if err == nil {
-		env, err = env.Extend(cel.Variable(name, t))
+		env, err = env.Extend(cel.Variable(name, t), cel.Variable(itsName, c.variables[itsName]))
 	}
 	if err != nil {
 		return fmt.Errorf("prepare the types of expressions: %w", err)
@@ -201,7 +204,7 @@ func (c *checker) missing(field string) string {
 	switch owner {
 	case "inputs":
 		return fmt.Sprintf("unknown input %q%s", field, expected(field, "inputs", names))
-	case "steps":
+	case "steps", itsName:
 		return fmt.Sprintf("unknown step %q%s", field, expected(field, "steps", names))
 	default:
 		return fmt.Sprintf("%s has no field %q%s", owner, field, expected(field, "fields", names))

@@ -25,6 +25,9 @@ type Scope struct {
 	Steps map[string]any
 	// Item is the item of a step with ForEach, one of those that EvalForEach returned. Its condition and its input see it.
 	Item any
+	// Its holds, beside Item, the outputs of other steps for the same item, by step id, each a map[string]any or the JSON of an object. A
+	// step or a field that is not there is not known yet.
+	Its map[string]any
 	// Now is the time that guards see.
 	Now time.Time
 	// Failure holds what the steps of OnFailure see: step, error, status and run. What is missing is empty.
@@ -110,6 +113,29 @@ func (w *Workflow) EvalWith(step *Step, s Scope) (json.RawMessage, error) {
 		return nil, fmt.Errorf("write the input of step %s as JSON: %w", step.ID, err)
 	}
 	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+// EvalSupervisor returns which Supervisor the step is about, nil when that is the file's: the step says nothing, or only empty texts. The
+// error is an UnknownError when that is not known yet.
+func (w *Workflow) EvalSupervisor(step *Step, s Scope) (*Supervisor, error) {
+	if step.Supervisor == nil {
+		return nil, nil
+	}
+	s, err := w.withItem(step, s)
+	if err != nil {
+		return nil, err
+	}
+	var out Supervisor
+	if out.Kubeconfig, err = w.evalText(step.Supervisor.Kubeconfig, s); err != nil {
+		return nil, err
+	}
+	if out.Context, err = w.evalText(step.Supervisor.Context, s); err != nil {
+		return nil, err
+	}
+	if out == (Supervisor{}) {
+		return nil, nil
+	}
+	return &out, nil
 }
 
 // EvalMessage returns what the approver of the step is asked, empty without an approval.
@@ -255,11 +281,11 @@ func (w *Workflow) evalRef(e *Expr, s Scope) (ref.Val, error) {
 		vars[e.view.item] = s.Item
 	}
 	if e.view.seesSteps() {
-		steps, patterns, err := w.stepValues(e, s.Steps)
+		o, err := w.stepValues(e, s)
 		if err != nil {
 			return nil, err
 		}
-		vars["steps"], unknown = steps, patterns
+		vars["steps"], vars[itsName], unknown = o.values["steps"], o.values[itsName], o.unknown
 	}
 	activation, err := cel.PartialVars(vars, unknown...)
 	if err != nil {

@@ -13,24 +13,28 @@ import (
 )
 
 // stepValues returns the outputs that the expression uses, and patterns for those that are not known.
-func (w *Workflow) stepValues(e *Expr, given map[string]any) (map[string]any, []*cel.AttributePatternType, error) {
-	o := outputs{w: w, e: e, values: map[string]any{}}
+func (w *Workflow) stepValues(e *Expr, s Scope) (*outputs, error) {
+	o := &outputs{w: w, e: e, values: map[string]map[string]any{"steps": {}, itsName: {}}}
 	for _, ref := range e.refs {
+		given := s.Steps
+		if ref.its {
+			given = s.Its
+		}
 		raw, ok := given[ref.step]
 		var err error
 		switch {
 		case !ok:
-			o.miss(ref.step, ref.field)
-		case w.each(ref.step):
+			o.miss(ref.root(), ref.step, ref.field)
+		case w.each(ref.step) && !ref.its:
 			err = o.list(ref.step, raw)
 		default:
 			err = o.object(ref, raw)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: read the outputs of step %s: %w", e.Pos, ref.step, err)
+			return nil, fmt.Errorf("%s: read the outputs of step %s: %w", e.Pos, ref.step, err)
 		}
 	}
-	return o.values, o.unknown, nil
+	return o, nil
 }
 
 // each tells whether the outputs of a step are a list.
@@ -43,13 +47,13 @@ func (w *Workflow) each(id string) bool {
 type outputs struct {
 	w       *Workflow
 	e       *Expr
-	values  map[string]any
+	values  map[string]map[string]any // steps and its
 	unknown []*cel.AttributePatternType
 }
 
-// miss makes a path of outputs unknown: strings for fields, int64 for entries. It ends before an empty field.
-func (o *outputs) miss(path ...any) {
-	p := cel.AttributePattern("steps")
+// miss makes a path of outputs below root unknown: strings for fields, int64 for entries. It ends before an empty field.
+func (o *outputs) miss(root string, path ...any) {
+	p := cel.AttributePattern(root)
 	for _, q := range path {
 		switch q := q.(type) {
 		case int64:
@@ -63,19 +67,20 @@ func (o *outputs) miss(path ...any) {
 	o.unknown = append(o.unknown, p)
 }
 
-// object takes the outputs of a step that is taken once.
+// object takes the outputs of a step that is taken once, or of one item.
 func (o *outputs) object(ref reference, raw any) error {
 	shape := o.w.types[ref.step]
-	values, ok := o.values[ref.step].(map[string]any)
+	root := ref.root()
+	values, ok := o.values[root][ref.step].(map[string]any)
 	if !ok {
 		var err error
 		if values, err = toObject(raw, shape); err != nil {
 			return err
 		}
-		o.values[ref.step] = values
+		o.values[root][ref.step] = values
 		for _, name := range shape.wanted() {
 			if _, there := values[name]; !there {
-				o.miss(ref.step, name)
+				o.miss(root, ref.step, name)
 			}
 		}
 	}
@@ -84,14 +89,14 @@ func (o *outputs) object(ref reference, raw any) error {
 	}
 	// What a reading step has told is all that there is: has() may say no.
 	if !o.w.reads[ref.step] || !o.e.tests(ref) {
-		o.miss(ref.step, ref.field)
+		o.miss(root, ref.step, ref.field)
 	}
 	return nil
 }
 
 // list takes the outputs of a step with forEach: those of each item.
 func (o *outputs) list(id string, raw any) error {
-	if _, done := o.values[id]; done {
+	if _, done := o.values["steps"][id]; done {
 		return nil
 	}
 	entries, err := toList(raw)
@@ -101,7 +106,7 @@ func (o *outputs) list(id string, raw any) error {
 	shape, list := o.w.types[id], make([]any, len(entries))
 	for i, entry := range entries {
 		if entry == nil {
-			o.miss(id, int64(i))
+			o.miss("steps", id, int64(i))
 			continue
 		}
 		values, err := toObject(entry, shape)
@@ -110,10 +115,10 @@ func (o *outputs) list(id string, raw any) error {
 		}
 		list[i] = values
 		for _, name := range o.missing(id, shape, values) {
-			o.miss(id, int64(i), name)
+			o.miss("steps", id, int64(i), name)
 		}
 	}
-	o.values[id] = list
+	o.values["steps"][id] = list
 	return nil
 }
 
@@ -184,7 +189,7 @@ func toList(raw any) ([]any, error) {
 
 // tests tells whether has() asks for the referenced field somewhere in the expression.
 func (e *Expr) tests(ref reference) bool {
-	return slices.Contains(e.refs, reference{step: ref.step, field: ref.field, tested: true})
+	return slices.Contains(e.refs, reference{step: ref.step, field: ref.field, tested: true, its: ref.its})
 }
 
 // unknownError says which output an unknown result rests on: the first, when there are several.
@@ -193,7 +198,7 @@ func unknownError(u *types.Unknown) error {
 		trails, _ := u.GetAttributeTrails(id)
 		for _, trail := range trails {
 			path := trail.QualifierPath()
-			if trail.Variable() != "steps" || len(path) == 0 {
+			if trail.Variable() != "steps" && trail.Variable() != itsName || len(path) == 0 {
 				continue
 			}
 			err := &UnknownError{Step: fmt.Sprint(path[0])}

@@ -47,9 +47,14 @@ type Expr struct {
 // IsZero is true for no expression.
 func (e *Expr) IsZero() bool { return e.program == nil }
 
-func (e *Expr) references(into map[string]bool) {
+// references gathers the ids of the steps that the expression uses: those as a whole, and those for its own item alone.
+func (e *Expr) references(s *Step) {
 	for _, r := range e.refs {
-		into[r.step] = true
+		if r.its {
+			s.Its[r.step] = true
+			continue
+		}
+		s.References[r.step] = true
 	}
 }
 
@@ -57,6 +62,15 @@ func (e *Expr) references(into map[string]bool) {
 type reference struct {
 	step, field string
 	tested      bool // only has() asks for it
+	its         bool // of the outputs for the same item
+}
+
+// root is the name under which the outputs are seen.
+func (r reference) root() string {
+	if r.its {
+		return itsName
+	}
+	return "steps"
 }
 
 // compiler turns the text of expressions into programs. What steps answer with is not known here, so all names are dynamic;
@@ -71,10 +85,12 @@ func newCompiler(c *collector) *compiler {
 	return &compiler{collector: c, envs: map[view]*cel.Env{}}
 }
 
-// celOptions are what every expression has: the standard library, the string functions and the bounds.
+// celOptions are what every expression has: the standard library, the string functions, slice and flatten of lists, and the bounds. Later
+// versions of the lists' functions can make lists of any length out of nothing.
 func celOptions() []cel.EnvOption {
 	return []cel.EnvOption{
 		ext.Strings(ext.StringsVersion(4)),
+		ext.Lists(ext.ListsVersion(1)),
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(maxExprLength),
 		cel.ExpressionNodeLimit(maxExprNodes),
@@ -92,7 +108,7 @@ func (k *compiler) env(v view) (*cel.Env, error) {
 	var err error
 	if v.kind == scopeItem {
 		if env, err = k.env(view{kind: scopeSteps}); err == nil {
-			env, err = env.Extend(cel.Variable(v.item, cel.DynType))
+			env, err = env.Extend(cel.Variable(v.item, cel.DynType), cel.Variable(itsName, cel.MapType(cel.StringType, cel.DynType)))
 		}
 	} else {
 		dynamic, text := cel.MapType(cel.StringType, cel.DynType), cel.MapType(cel.StringType, cel.StringType)
@@ -150,10 +166,10 @@ func (k *compiler) compile(text string, places []Pos, v view) *Expr {
 	return e
 }
 
-// needsItem tells whether an expression rests on the item: then it does not compile without. Its name alone tells little, since a
-// macro may use the same one.
+// needsItem tells whether an expression rests on the item, or on what was found for it: then it does not compile without. Its name alone
+// tells little, since a macro may use the same one.
 func (k *compiler) needsItem(e *Expr) bool {
-	if !strings.Contains(e.text, e.view.item) {
+	if !strings.Contains(e.text, e.view.item) && !strings.Contains(e.text, itsName) {
 		return false
 	}
 	env, err := k.env(view{kind: scopeSteps})
@@ -242,20 +258,20 @@ func offsetOf(text string, line, col int) int {
 
 // collect finds the steps and the environment variables that the expression uses. It is false after a diagnostic.
 func (e *Expr) collect(c *collector, a *ast.AST) bool {
-	w := refWalker{view: e.view, covered: map[int64]bool{}, whole: map[int64]string{}, zones: map[int64]string{}}
+	w := refWalker{view: e.view, covered: map[int64]bool{}, whole: map[int64]reference{}, bare: map[int64]string{}, zones: map[int64]string{}}
 	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(w.visit))
-	for id, step := range w.whole {
+	for id, ref := range w.whole {
 		if !w.covered[id] {
-			w.refs = append(w.refs, reference{step: step})
+			w.refs = append(w.refs, ref)
 		}
 	}
 	ok := true
-	for _, bare := range w.bare {
+	for bare, name := range w.bare {
 		if w.covered[bare] {
 			continue
 		}
 		loc := a.SourceInfo().GetStartLocation(bare)
-		c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "steps must be followed by a step: steps.ID.FIELD")
+		c.add(e.span(offsetOf(e.text, loc.Line(), loc.Column())), kindExpression, "%s must be followed by a step: %s.ID.FIELD", name, name)
 		ok = false
 	}
 	for id, name := range w.zones {
@@ -274,19 +290,28 @@ func (e *Expr) collect(c *collector, a *ast.AST) bool {
 type refWalker struct {
 	refs     []reference
 	envs     []string
-	covered  map[int64]bool   // ids of nodes that a larger reference takes in
-	whole    map[int64]string // steps.ID by node id
-	selects  []string         // names of the fields of all else
-	zones    map[int64]string // names of time zones by node id
-	view     view             // what the expression sees
-	variable bool             // one of the names that an expression sees is used
-	bare     []int64          // nodes that are the name steps alone
+	covered  map[int64]bool      // ids of nodes that a larger reference takes in
+	whole    map[int64]reference // steps.ID and its.ID by node id
+	selects  []string            // names of the fields of all else
+	zones    map[int64]string    // names of time zones by node id
+	view     view                // what the expression sees
+	variable bool                // one of the names that an expression sees is used
+	bare     map[int64]string    // nodes that are the name steps, or its, alone
+}
+
+// outputs returns the name under which the outputs of steps are seen, if that is what a node is.
+func (w *refWalker) outputs(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.IdentKind {
+		return "", false
+	}
+	name := e.AsIdent()
+	return name, name == "steps" || name == itsName && w.view.kind == scopeItem
 }
 
 func (w *refWalker) visit(e ast.Expr) {
 	w.variable = w.variable || e.Kind() == ast.IdentKind && slices.Contains(w.view.names(), e.AsIdent())
-	if e.Kind() == ast.IdentKind && e.AsIdent() == "steps" {
-		w.bare = append(w.bare, e.ID())
+	if name, ok := w.outputs(e); ok {
+		w.bare[e.ID()] = name
 	}
 	if name, ok := zone(e); ok {
 		w.zones[e.AsCall().Args()[0].ID()] = name
@@ -299,12 +324,13 @@ func (w *refWalker) visit(e ast.Expr) {
 	switch {
 	case isIdent(operand, "env"):
 		w.envs = append(w.envs, sel.FieldName())
-	case isIdent(operand, "steps"):
+	case w.bare[operand.ID()] != "":
 		w.covered[operand.ID()] = true
-		w.whole[e.ID()] = sel.FieldName()
-	case operand.Kind() == ast.SelectKind && isIdent(operand.AsSelect().Operand(), "steps"):
+		w.whole[e.ID()] = reference{step: sel.FieldName(), its: w.bare[operand.ID()] == itsName}
+	case w.whole[operand.ID()].step != "":
 		w.covered[operand.ID()] = true
-		w.refs = append(w.refs, reference{step: operand.AsSelect().FieldName(), field: sel.FieldName(), tested: sel.IsTestOnly()})
+		of := w.whole[operand.ID()]
+		w.refs = append(w.refs, reference{step: of.step, field: sel.FieldName(), tested: sel.IsTestOnly(), its: of.its})
 	case !isIdent(operand, "inputs"):
 		w.selects = append(w.selects, sel.FieldName())
 	}

@@ -377,3 +377,116 @@ func TestForEachIsRead(t *testing.T) {
 		t.Errorf("if uses item: %t; %d guards", w.IfUsesItem(recreate), len(w.Guards))
 	}
 }
+
+// chain goes over one list twice, and asks for what the first step found for the same item.
+const chain = `    - {id: survey, uses: survey}
+    - id: nodes
+      uses: verify-node-cert
+      forEach: "${{ steps.survey.clusters }}"
+      with: {cluster: "${{ item.ref }}"}
+    - id: writes
+      uses: exec
+      effect: change
+      forEach: "${{ steps.survey.clusters }}"
+      approval: {message: "Go?"}
+      with: {command: [a]}
+    - id: last
+      uses: verify-node-cert
+      forEach: "${{ steps.survey.clusters }}"
+      supervisor: {kubeconfig: "${{ item.ref == 'a/2' ? '' : '/etc/' + item.ref }}", context: "${{ its.nodes.cluster }}"}
+      if: "${{ its.nodes.ok }}"
+      with: {cluster: "${{ %s }}"}
+`
+
+// TestEvalIts holds that a step sees of another what that found for the same item, and knows what is not known of it.
+func TestEvalIts(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reason, x string
+		its       map[string]any
+		want      string
+		unknown   UnknownError
+	}{
+		"Field":        {"a field", "its.nodes.cluster", map[string]any{"nodes": json.RawMessage(`{"ok":true,"cluster":"a"}`)}, `"a"`, UnknownError{}},
+		"BesideList":   {"the same step's list is another thing", "its.nodes.cluster + string(size(steps.nodes))", map[string]any{"nodes": map[string]any{"ok": true, "cluster": "a"}}, `"a2"`, UnknownError{}},
+		"Has":          {"what a reading step left out is not there", "has(its.nodes.note) ? its.nodes.note : 'none'", map[string]any{"nodes": map[string]any{"ok": true, "cluster": "a"}}, `"none"`, UnknownError{}},
+		"NotRun":       {"a step that has told nothing for the item", "its.nodes.cluster", nil, "", UnknownError{"nodes", "cluster"}},
+		"Required":     {"a required field that is not told", "its.nodes.cluster", map[string]any{"nodes": map[string]any{"ok": true}}, "", UnknownError{"nodes", "cluster"}},
+		"ChangeAbsent": {"has() cannot say no while the step may still tell", "has(its.writes.stdout) ? 'a' : 'b'", map[string]any{"writes": map[string]any{"exitCode": 0}}, "", UnknownError{"writes", "stdout"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := fixture(t, fmt.Sprintf(chain, tc.x))
+			s := scope(t)
+			s.Steps["nodes"] = []any{map[string]any{"ok": true, "cluster": "a"}, map[string]any{"ok": true, "cluster": "b"}}
+			s.Item, s.Its = map[string]any{"ref": "a/1", "workers": int64(3)}, tc.its
+			got, err := w.EvalWith(w.Step("last"), s)
+			if tc.unknown != (UnknownError{}) {
+				wantUnknown(t, err, tc.unknown)
+				return
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", tc.reason, err)
+			}
+			if diff := cmp.Diff(`{"cluster":`+tc.want+`}`, string(got)); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestEvalSupervisor(t *testing.T) {
+	t.Parallel()
+	w := fixture(t, fmt.Sprintf(chain, "item.ref"))
+	its := map[string]any{"nodes": map[string]any{"ok": true, "cluster": "ctx"}}
+	for name, tc := range map[string]struct {
+		reason, step string
+		item         string
+		context      string
+		want         *Supervisor
+	}{
+		"Both":     {"a path and a context of the item", "last", "a/1", "ctx", &Supervisor{Kubeconfig: "/etc/a/1", Context: "ctx"}},
+		"One":      {"a context alone", "last", "a/2", "ctx", &Supervisor{Context: "ctx"}},
+		"Empty":    {"two empty texts mean the file's", "last", "a/2", "", nil},
+		"NoneSaid": {"a step that says nothing", "nodes", "a/1", "ctx", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := scope(t)
+			s.Item, s.Its = map[string]any{"ref": tc.item, "workers": int64(3)}, map[string]any{"nodes": map[string]any{"ok": true, "cluster": tc.context}}
+			got, err := w.EvalSupervisor(w.Step(tc.step), s)
+			if err != nil {
+				t.Fatalf("%s: %v", tc.reason, err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+	s := scope(t)
+	s.Item = map[string]any{"ref": "a/1", "workers": int64(3)}
+	_, err := w.EvalSupervisor(w.Step("last"), s)
+	wantUnknown(t, err, UnknownError{"nodes", "cluster"})
+	s.Its = its
+	if !w.IfUsesItem(w.Step("last")) {
+		t.Error("a condition that asks for what was found for the item must be asked for each")
+	}
+	last := w.Step("last")
+	if !last.Its["nodes"] || last.References["nodes"] || last.NeedsAll("nodes") || !last.NeedsAll("survey") {
+		t.Errorf("what the step needs of which: its %v, whole %v", last.Its, last.References)
+	}
+}
+
+// TestLists holds that lists of lists can be made one, and that no list can be made of nothing: its length would be unbounded.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	w := fixture(t, "    - {id: last, uses: anything, with: {x: \"${{ [inputs.names, ['c']].flatten() }}\"}}\n")
+	got, err := w.EvalWith(w.Step("last"), scope(t))
+	if diff := cmp.Diff(`{"x":["a","b","c"]}`, string(got)); err != nil || diff != "" {
+		t.Errorf("flatten: %v, -want, +got:\n%s", err, diff)
+	}
+	src := "apiVersion: tkgfix.dev/v1alpha1\nkind: Workflow\nmetadata: {name: x}\nspec:\n  steps: [{id: last, uses: anything, with: {x: \"${{ lists.range(1000000000) }}\"}}]\n"
+	if _, diags := Check("w.yaml", []byte(src), testSchemas()); diags.Err() == nil {
+		t.Error("a list of any length passes")
+	}
+}

@@ -41,7 +41,7 @@ func forms() []form {
 	all := []form{workflowForm(), metadataForm(), specForm(), inputForm()}
 	all = append(all, connectionForms()...)
 	all = append(all, defaultsForms()...)
-	all = append(all, approvalsForm(), guardForm(), stepForm(), strategyForm(), approvalForm(), failureStepForm())
+	all = append(all, approvalsForm(), guardForm(), stepForm(), stepSupervisorForm(), strategyForm(), approvalForm(), failureStepForm())
 	return all
 }
 

@@ -39,11 +39,12 @@ func stepForm() form {
 			k["id"], k["name"], k["uses"], k["effect"],
 			{
 				name: "forEach", kind: "expression", fallback: "the step is taken once",
-				doc:    fmt.Sprintf("A list of at most %d items, for each of which the step is taken once. Its outputs are then a list: one object for each item, in their order.", maxItems),
+				doc: fmt.Sprintf("A list of at most %d items, for each of which the step is taken once. Its outputs are then a list, in the order of the items: one object for each "+
+					"item for which it was taken and did not fail.", maxItems),
 				schema: refTo("expression"),
 			},
 			{
-				name: "as", kind: "name", fallback: defaultItem, doc: "Only with forEach: the name by which `if` and `with` see the item.",
+				name: "as", kind: "name", fallback: defaultItem, doc: "Only with forEach: the name by which `if`, `with` and `supervisor` see the item.",
 				schema: fragment{"type": "string", "pattern": itemName.String(), "not": fragment{"enum": takenNames()}},
 			},
 			{name: "strategy", kind: "mapping", doc: "Only with forEach: how the items are gone through.", schema: refTo("strategy")},
@@ -53,6 +54,10 @@ func stepForm() form {
 				doc: "Steps that must be done before, besides those whose outputs the step uses.", schema: fragment{"type": "array", "items": refTo("id"), "uniqueItems": true},
 			},
 			k["with"],
+			{
+				name: "supervisor", kind: "mapping", fallback: "that of spec.connections",
+				doc: "The Supervisor that the step is about, if it is another.", schema: refTo("stepSupervisor"),
+			},
 			{
 				name: "approval", kind: "mapping", fallback: "none",
 				doc: "The gate before the step. A step that changes or destroys must have one; one that reads or announces must not.", schema: refTo("approval"),
@@ -76,13 +81,28 @@ func failureStepForm() form {
 	}
 }
 
+func stepSupervisorForm() form {
+	return form{
+		name: "stepSupervisor", path: "spec.steps[].supervisor",
+		doc: "The Supervisor that the step is about, by path and context, never a credential. Both may use the item of a forEach; when both are empty it is that of spec.connections.",
+		keys: []key{
+			{
+				name: "kubeconfig", kind: "template", fallback: "that of spec.connections",
+				doc: "The path of a kubeconfig. A relative one begins in the folder in which the run was begun.", schema: refTo("template"),
+			},
+			{name: "context", kind: "template", fallback: "the kubeconfig's current one", doc: "The context in the kubeconfig.", schema: refTo("template")},
+		},
+		more: fragment{"minProperties": 1},
+	}
+}
+
 func strategyForm() form {
 	return form{
 		name: "strategy", path: "spec.steps[].strategy", doc: "How a step with forEach goes through its items.",
 		keys: []key{
 			{name: "maxParallel", kind: "whole number", fallback: "8 for a step that reads or announces, else 1", doc: fmt.Sprintf("How many items are under way at once, 1 to %d.", maxParallel), schema: wholeFrom(1, maxParallel)},
-			{name: "canary", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items must succeed before the others begin, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
-			{name: "maxFailures", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items may fail before no further one begins, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
+			{name: "canary", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items, the first that have changes, must succeed before the others begin, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
+			{name: "maxFailures", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items may fail. One more is the brake: no further item is begun, and the run fails. For a step that reads, all items are looked at, and one more makes the plan one that cannot be carried out. 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
 		},
 	}
 }

@@ -111,6 +111,9 @@ func caseOf(place, name string, info StepInfo, defs fragment) fragment {
 	if place == "step" && (info.Effect == "read" || info.Effect == "announce") {
 		properties["approval"] = false
 	}
+	if place == "step" && !slices.Contains(info.Connections, "supervisor") {
+		properties["supervisor"] = false
+	}
 	if len(required) > 0 {
 		out["required"] = required
 	}

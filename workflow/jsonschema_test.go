@@ -135,11 +135,11 @@ func beyondSchema() map[string]string {
 			"expression-steps-in-connections", "expression-syntax", "expression-too-long", "expression-types", "expression-unclosed",
 			"failure-elsewhere", "failure-field", "foreach-item-field", "foreach-item-in-message", "foreach-item-other-name",
 			"foreach-item-outside", "foreach-item-type", "foreach-not-list", "foreach-outputs-are-a-list", "foreach-reference",
-			"guard-now-elsewhere", "guard-step", "guard-time-zone", "if-never", "on-failure-steps",
+			"guard-now-elsewhere", "guard-step", "guard-time-zone", "if-never", "its-outside", "its-reference", "on-failure-steps",
 			"with-expression-type", "with-object-field",
 		},
 		"what one step is to another": {
-			"cycle", "cycle-implied", "cycle-self", "foreach-cycle", "on-failure-id",
+			"cycle", "cycle-implied", "cycle-self", "foreach-cycle", "its-other-items", "on-failure-id",
 			"on-failure-needed", "step-id-taken",
 		},
 		"what two places of the file are to each other": {

@@ -18,7 +18,7 @@ var itemName = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]{0,62}$`)
 // takenNames are what an item cannot be called: the names that expressions see elsewhere, and the words that CEL keeps for itself.
 func takenNames() []string {
 	return []string{
-		"inputs", "steps", "env", "now", "failure", "self",
+		"inputs", "steps", itsName, "env", "now", "failure", "self",
 		"as", "bool", "break", "bytes", "const", "continue", "double", "else", "false", "for", "function", "if", "import", "in", "int", "let", "list",
 		"loop", "map", "namespace", "null", "null_type", "optional_type", "package", "return", "string", "true", "type", "uint", "var", "void", "while",
 	}
@@ -37,7 +37,7 @@ func (d *decoder) forEach(o *object, s *Step) {
 		return
 	}
 	s.ForEach = d.single(node, "forEach", view{kind: scopeSteps})
-	s.ForEach.references(s.References)
+	s.ForEach.references(s)
 	s.As = defaultItem
 	if n := o.node("as"); n != nil {
 		s.As = d.itemName(n)

@@ -67,7 +67,7 @@ func (d *decoder) step(node ast.Node, defaults Defaults, failure bool) (Step, bo
 	if o == nil {
 		return Step{}, false
 	}
-	s := Step{Timeout: defaults.Timeout, Retry: defaults.Retry, References: map[string]bool{}, idSpan: o.at}
+	s := Step{Timeout: defaults.Timeout, Retry: defaults.Retry, References: map[string]bool{}, Its: map[string]bool{}, idSpan: o.at}
 	d.require(o, "id", "uses")
 	if n := o.node("id"); n != nil {
 		s.ID, s.idSpan = d.stepID(n), nodeSpan(d.src, n)
@@ -130,22 +130,42 @@ func (d *decoder) stepID(node ast.Node) string {
 func (d *decoder) stepExpressions(o *object, s *Step, names view) {
 	if n := o.node("if"); n != nil {
 		s.If = d.single(n, "if", names)
-		s.If.references(s.References)
+		s.If.references(s)
 	}
 	if n := o.node("with"); n != nil {
 		if _, ok := mappingPairs(n); !ok {
 			d.add(nodeSpan(d.src, n), kindType, "with must be a mapping, not %s", describe(n))
 		} else {
 			s.With = d.value(n, "with", names)
-			s.With.references(s.References)
+			s.With.references(s)
+		}
+	}
+	if n := o.node("supervisor"); n != nil {
+		s.Supervisor, s.supervisorSpan = d.stepSupervisor(n, names), o.spans["supervisor"]
+		for _, t := range []*Template{s.Supervisor.Kubeconfig, s.Supervisor.Context} {
+			t.references(s)
 		}
 	}
 	if n := o.node("approval"); n != nil {
 		s.Approval = d.approval(n, s)
 		if s.Approval != nil {
-			s.Approval.Message.references(s.References)
+			s.Approval.Message.references(s)
 		}
 	}
+}
+
+// stepSupervisor reads which Supervisor a step is about, when that is not the file's.
+func (d *decoder) stepSupervisor(node ast.Node, names view) *SupervisorSpec {
+	before := len(d.diags)
+	o := d.object(node, "supervisor", d.keys["stepSupervisor"])
+	spec := &SupervisorSpec{
+		Kubeconfig: d.optional(o.node("kubeconfig"), "kubeconfig", names),
+		Context:    d.optional(o.node("context"), "context", names),
+	}
+	if *spec == (SupervisorSpec{}) && len(d.diags) == before {
+		d.add(nodeSpan(d.src, node), kindMissingKey, "supervisor names none; give context, kubeconfig or both, or remove it: the step is then about the file's")
+	}
+	return spec
 }
 
 // single reads a template that is one expression. It returns the zero Expr after a diagnostic.
@@ -176,6 +196,7 @@ func (d *decoder) needs(node ast.Node) []need {
 // complains about it.
 func allNeeds(s *Step, steps map[string]span) []string {
 	ids := maps.Clone(s.References)
+	maps.Copy(ids, s.Its)
 	for _, n := range s.written {
 		ids[n.id] = true
 	}

@@ -67,12 +67,12 @@ func (f *form) markdown(b *strings.Builder) {
 }
 
 func writeScopes(b *strings.Builder) {
-	b.WriteString("## What expressions see\n\nExpressions are [CEL](https://cel.dev) with its string functions, and type-checked before anything runs.\n\n")
+	b.WriteString("## What expressions see\n\nExpressions are [CEL](https://cel.dev) with its string functions, `flatten` and `slice` of lists, and type-checked before anything runs.\n\n")
 	names := func(v view) string { return "`" + strings.Join(v.names(), "`, `") + "`" }
 	table(b, [][]string{
 		{"where", "names"},
-		{"`if`, `with`, `forEach` and `approval.message` of a step", names(view{kind: scopeSteps})},
-		{"`if` and `with` of a step with `forEach`", names(view{kind: scopeItem, item: defaultItem}) + "; `as` gives the item another name"},
+		{"`if`, `with`, `supervisor`, `forEach` and `approval.message` of a step", names(view{kind: scopeSteps})},
+		{"`if`, `with` and `supervisor` of a step with `forEach`", names(view{kind: scopeItem, item: defaultItem}) + "; `as` gives the item another name"},
 		{"`spec.guards[].expr`", names(view{kind: scopeGuard})},
 		{"`if` and `with` of a step of `spec.onFailure`", names(view{kind: scopeFailure})},
 		{"`spec.connections` and `spec.approvals`", names(view{kind: scopeConnections})},
@@ -83,6 +83,8 @@ func writeScopes(b *strings.Builder) {
 		{"`steps.ID.FIELD`", "An output of a step, which is then needed. Of a step with `forEach` the outputs are a list: `steps.ID[0].FIELD`, `steps.ID.all(x, x.FIELD)`, `size(steps.ID)`. " +
 			"While a step has not told its outputs, what rests on them is known only after it."},
 		{"`item`", "The item for which the step is taken."},
+		{"`its.ID.FIELD`", "An output of another step for the same item: `its.nodes.ok` beside `steps.nodes.all(n, n.ok)`. Both steps must have the same `forEach`. " +
+			"An item for which the other step was skipped or failed is skipped here; the other items go on."},
 		{"`now`", "The time at which the guard is asked, as in `now.getHours('Asia/Shanghai') in [22, 23]`."},
 		{"`" + strings.Join(prefixed("failure.", failureNames()), "`, `") + "`", "What went wrong, the run's id, the run's status and the step at which it stopped, as texts; empty where there is none."},
 		{"`env.NAME`", "A variable of the environment. One that is not set is an error; `has(env.NAME)` asks."},

@@ -57,9 +57,9 @@ func (t *Template) exprs() []*Expr {
 	return out
 }
 
-func (t *Template) references(into map[string]bool) {
+func (t *Template) references(s *Step) {
 	for _, e := range t.exprs() {
-		e.references(into)
+		e.references(s)
 	}
 }
 
@@ -161,12 +161,12 @@ func (d *decoder) value(node ast.Node, what string, names view) *Value {
 	return v
 }
 
-func (v *Value) references(into map[string]bool) {
-	v.template.references(into)
+func (v *Value) references(s *Step) {
+	v.template.references(s)
 	for _, item := range v.items {
-		item.references(into)
+		item.references(s)
 	}
 	for _, f := range v.fields {
-		f.value.references(into)
+		f.value.references(s)
 	}
 }

@@ -3,6 +3,7 @@ package workflow
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 )
@@ -152,9 +153,14 @@ func (v *validator) step(s *Step) {
 	if !v.forEach(s) {
 		return
 	}
+	v.its(s)
 	v.condition(s)
 	if s.Approval != nil {
 		v.text(s.Approval.Message)
+	}
+	if s.Supervisor != nil {
+		v.text(s.Supervisor.Kubeconfig)
+		v.text(s.Supervisor.Context)
 	}
 	info, ok := v.known[s.ID]
 	if !ok {
@@ -294,6 +300,44 @@ func (v *validator) connections(s *Step, info StepInfo) {
 			v.add(s.usesSpan, kindConnection, "step %s needs the connection %q; add it under spec.connections", s.Uses, name)
 		}
 	}
+	if s.Supervisor != nil && !slices.Contains(info.Connections, "supervisor") {
+		v.add(s.supervisorSpan, kindConnection, "step %s does not ask for a Supervisor; remove supervisor", s.Uses)
+	}
+}
+
+// its checks that the steps of which the step wants what they found for the same item go over the same items.
+func (v *validator) its(s *Step) {
+	told := map[string]bool{}
+	for _, e := range s.exprs() {
+		for _, r := range e.refs {
+			other := v.w.Step(r.step)
+			if !r.its || told[r.step] || other == nil || other == s {
+				continue // an unknown step is a matter of types, and the step itself one of needs
+			}
+			told[r.step] = true
+			switch {
+			case !other.each:
+				v.add(e.whole(), kindReference, "step %q has no forEach, so that it has nothing for one item; use steps.%s", r.step, r.step)
+			case !other.ForEach.IsZero() && !s.ForEach.IsZero() && !other.ForEach.sameText(&s.ForEach):
+				v.add(e.whole(), kindReference, "step %q goes over other items: its forEach is %s; give both steps the same, or use the list steps.%s",
+					r.step, cutText(other.ForEach.Source), r.step)
+			}
+		}
+	}
+}
+
+// sameText tells whether two expressions are the same but for white space.
+func (e *Expr) sameText(other *Expr) bool {
+	return slices.Equal(strings.Fields(e.Source), strings.Fields(other.Source))
+}
+
+// cutText shortens an expression for a message, and puts it on one line.
+func cutText(s string) string {
+	r := []rune(strings.Join(strings.Fields(s), " "))
+	if len(r) > 80 {
+		return string(r[:80]) + "…"
+	}
+	return string(r)
 }
 
 // text checks a template whose result is text.

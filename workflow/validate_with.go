@@ -248,6 +248,10 @@ func (s *Step) exprs() []*Expr {
 	if s.Approval != nil {
 		out = append(out, s.Approval.Message.exprs()...)
 	}
+	if s.Supervisor != nil {
+		out = append(out, s.Supervisor.Kubeconfig.exprs()...)
+		out = append(out, s.Supervisor.Context.exprs()...)
+	}
 	return append(out, s.With.exprs()...)
 }
 

@@ -11,11 +11,14 @@ type scopeKind int
 const (
 	scopeSteps       scopeKind = iota // inputs and steps
 	scopeConnections                  // inputs and env
-	scopeItem                         // inputs, steps and the item of a forEach
+	scopeItem                         // inputs, steps, its and the item of a forEach
 	scopeGate                         // inputs and steps: the approval of a step with forEach
 	scopeGuard                        // inputs, steps and now
 	scopeFailure                      // inputs and failure
 )
+
+// itsName is the name by which a step with forEach sees what other steps found for the same item.
+const itsName = "its"
 
 // view says which names an expression sees.
 type view struct {
@@ -30,7 +33,7 @@ func (v view) names() []string {
 	case scopeConnections:
 		return []string{"env", "inputs"}
 	case scopeItem:
-		names := []string{"inputs", "steps", v.item}
+		names := []string{"inputs", itsName, "steps", v.item}
 		slices.Sort(names)
 		return names
 	case scopeGuard:
@@ -50,6 +53,8 @@ func (v view) undeclared(name string) string {
 	switch {
 	case name == "env":
 		return "env can be used only under connections and approvals; make it an input"
+	case name == itsName:
+		return "its can be used only in if, with and supervisor of a step with forEach"
 	case name == "now":
 		return "now can be used only in a guard"
 	case name == "failure":

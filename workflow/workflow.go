@@ -1,6 +1,9 @@
 package workflow
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The values of apiVersion and kind that a workflow file has.
 const (
@@ -67,7 +70,7 @@ type Connections struct {
 	Nodes      *NodesSpec
 }
 
-// SupervisorSpec is the supervisor connection as written.
+// SupervisorSpec is a Supervisor as written, of the file or of a step.
 type SupervisorSpec struct {
 	Kubeconfig, Context *Template
 }
@@ -130,18 +133,29 @@ type Step struct {
 	// Timeout and Retry are the step's own, or the workflow's defaults.
 	Timeout time.Duration
 	Retry   Retry
-	// References holds the ids of the steps whose outputs the expressions of this step use.
+	// Supervisor says which Supervisor the step is about; nil when that is the file's. EvalSupervisor gives the value.
+	Supervisor *SupervisorSpec
+	// References holds the ids of the steps whose outputs the expressions of this step use as a whole: with forEach, as a list.
 	References map[string]bool
+	// Its holds the ids of the steps whose outputs for the same item the expressions of this step, which has forEach, use.
+	Its map[string]bool
 	// Pos is where the step's id stands.
 	Pos Pos
 
-	idSpan        span
-	usesSpan      span
-	effectSpan    span   // zero when there is no effect:
-	approversSpan span   // zero when there are no approvers:
-	written       []need // needs: as written
-	each          bool   // forEach: is there, however broken
-	broken        bool   // a part of it could not be read: what may be missing is not reported again
+	idSpan         span
+	usesSpan       span
+	effectSpan     span   // zero when there is no effect:
+	approversSpan  span   // zero when there are no approvers:
+	supervisorSpan span   // zero when there is no supervisor:
+	written        []need // needs: as written
+	each           bool   // forEach: is there, however broken
+	broken         bool   // a part of it could not be read: what may be missing is not reported again
+}
+
+// NeedsAll tells whether the step needs all of another step: its outputs as a whole, or that it is done. Else it needs at most what that
+// found for the same item.
+func (s *Step) NeedsAll(id string) bool {
+	return s.References[id] || slices.ContainsFunc(s.written, func(n need) bool { return n.id == id })
 }
 
 // Strategy says how a step goes through its items.
