@@ -78,11 +78,11 @@ type Naming struct {
 // it holds is superseded by the candidate, or nothing is there that it names, so that no other CA is lost.
 func Choose(list []Held, candidate []*x509.Certificate, naming Naming) Choice {
 	name := naming.Name
-	if !alone(list, name) {
+	if !onlyOne(list, name) {
 		name = "" // one more of the name would help nobody
 	}
 	for i, h := range list {
-		if h.Right && holdsAll(h.Certs, candidate) && alone(list, h.Name) {
+		if h.Right && holdsAll(h.Certs, candidate) && onlyOne(list, h.Name) {
 			return Choice{Act: Keep, Index: i, Name: h.Name, Why: "it holds the candidate already"}
 		}
 	}
@@ -94,7 +94,7 @@ func Choose(list []Held, candidate []*x509.Certificate, naming Naming) Choice {
 		name = "" // it is the entry, and needs another
 	}
 	after := func(h Held) string {
-		if name == "" && !naming.Fresh && alone(list, h.Name) {
+		if name == "" && !naming.Fresh && onlyOne(list, h.Name) {
 			return h.Name
 		}
 		return or(name, FreeName(list, candidate, naming.Taken...))
@@ -118,8 +118,8 @@ func Choose(list []Held, candidate []*x509.Certificate, naming Naming) Choice {
 	return Choice{Act: Add, Index: len(list), Name: or(name, FreeName(list, candidate, naming.Taken...)), Why: "no entry holds this CA"}
 }
 
-// alone reports whether at most one entry has this name. Of several the nodes keep one file, and which is not known.
-func alone(list []Held, name string) bool {
+// onlyOne reports whether at most one entry has this name. Of several the nodes keep one file, and which is not known.
+func onlyOne(list []Held, name string) bool {
 	n := 0
 	for _, h := range list {
 		if h.Name == name {
