@@ -16,6 +16,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/lab"
 	"github.com/tkgfix/tkgfix/internal/lab/real"
+	"github.com/tkgfix/tkgfix/internal/lab/service"
 	"github.com/tkgfix/tkgfix/internal/lab/vm"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -67,11 +68,15 @@ func nodesFlag() cli.Flag {
 	return &cli.StringFlag{Name: "nodes", Value: lab.ImitatedNodes, Usage: "what the nodes are made of: " + strings.Join(lab.NodeKinds(), ", ")}
 }
 
+func generationFlag() cli.Flag {
+	return &cli.StringFlag{Name: "generation", Value: lab.DefaultGeneration, Usage: "the generation of TKG: " + strings.Join(lab.Generations(), ", ")}
+}
+
 func upCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "start a laboratory and return when it is ready",
-		Flags: []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag()},
+		Flags: []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag(), generationFlag()},
 		Action: func(c *cli.Context) error {
 			dir, err := filepath.Abs(c.String("dir"))
 			if err != nil {
@@ -85,7 +90,9 @@ func upCommand(stdout, stderr io.Writer) *cli.Command {
 			if err != nil {
 				return err
 			}
-			state, err := lab.Up(c.Context, lab.UpOptions{Dir: dir, Scenario: c.String("scenario"), Kube: kube, Nodes: c.String("nodes"), Program: program, Progress: stderr})
+			state, err := lab.Up(c.Context, lab.UpOptions{
+				Dir: dir, Scenario: c.String("scenario"), Kube: kube, Nodes: c.String("nodes"), Generation: c.String("generation"), Program: program, Progress: stderr,
+			})
 			if err != nil {
 				return err
 			}
@@ -160,10 +167,13 @@ func scenariosCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:  "scenarios",
 		Usage: "say which faults can be planted",
-		Flags: []cli.Flag{nodesFlag()},
+		Flags: []cli.Flag{nodesFlag(), generationFlag()},
 		Action: func(c *cli.Context) error {
+			if err := lab.CheckGeneration(c.String("generation")); err != nil {
+				return err
+			}
 			for _, s := range lab.Scenarios() {
-				if s.On(c.String("nodes")) != nil {
+				if s.On(c.String("nodes"), c.String("generation")) != nil {
 					continue
 				}
 				if _, err := fmt.Fprintf(stdout, "%-21s %s\n", s.Name, s.Text); err != nil {
@@ -227,7 +237,7 @@ func statusCommand(stdout io.Writer) *cli.Command {
 }
 
 func printStatus(ctx context.Context, out io.Writer, state lab.State) {
-	fmt.Fprintf(out, "%s, scenario %s, process %d\n", state.Phase, state.Scenario, state.PID)
+	fmt.Fprintf(out, "%s, scenario %s, generation %s, process %d\n", state.Phase, state.Scenario, state.Generation, state.PID)
 	fmt.Fprintf(out, "Supervisor  %s\nregistry    %s (%s)\n", state.Supervisor, state.Registry, state.RegistryAddress)
 	for _, c := range state.Clusters {
 		fmt.Fprintf(out, "%s/%s  %s\n", c.Namespace, c.Name, c.Endpoint)
@@ -261,7 +271,7 @@ func daemonCommand(stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:   lab.DaemonCommand,
 		Hidden: true,
-		Flags:  []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag(), &cli.BoolFlag{Name: "made-dir"}},
+		Flags:  []cli.Flag{dirFlag(), scenarioFlag(), kubeFlag(), nodesFlag(), generationFlag(), &cli.BoolFlag{Name: "made-dir"}},
 		Action: func(c *cli.Context) error {
 			program, err := os.Executable()
 			if err != nil {
@@ -271,7 +281,7 @@ func daemonCommand(stderr io.Writer) *cli.Command {
 			defer progress.Close()
 			return lab.Daemon(c.Context, lab.DaemonOptions{
 				Dir: c.String("dir"), Scenario: c.String("scenario"), Kube: c.String("kube"), Nodes: c.String("nodes"), MadeDir: c.Bool("made-dir"),
-				Helper: program, Progress: progress, Log: slog.New(slog.NewTextHandler(stderr, nil)), Now: time.Now,
+				Generation: service.Generation(c.String("generation")), Helper: program, Progress: progress, Log: slog.New(slog.NewTextHandler(stderr, nil)), Now: time.Now,
 			})
 		},
 	}

@@ -126,7 +126,7 @@ func (d *daemon) readRequest(conn net.Conn) (Scenario, error) {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return Scenario{}, err
 	}
-	return findScenarioOn(asked.Plant, d.opts.Nodes)
+	return findScenarioOn(asked.Plant, d.opts.Nodes, d.opts.Generation)
 }
 
 // Plant lets the running laboratory in dir go to another scenario and returns when that shows. dev1's nodes are made anew, and so is

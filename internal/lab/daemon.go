@@ -39,6 +39,8 @@ type DaemonOptions struct {
 	Helper string
 	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
 	Nodes string
+	// Generation is what the Supervisor serves and of what kind the clusters are.
+	Generation service.Generation
 	// Progress gets a line for each thing that is done, and the line "ready" at the end.
 	Progress io.Writer
 	Log      *slog.Logger
@@ -71,7 +73,7 @@ type daemon struct {
 
 // Daemon runs a laboratory until ctx ends, and then ends all of it. It does not remove the folder: Down does.
 func Daemon(ctx context.Context, opts DaemonOptions) error {
-	first, err := findScenario(opts.Scenario)
+	first, err := findScenarioOn(opts.Scenario, opts.Nodes, opts.Generation)
 	if err != nil {
 		return err
 	}
@@ -195,7 +197,7 @@ func (d *daemon) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a client of the Supervisor: %w", err)
 	}
-	if err := service.InstallCRDs(ctx, client); err != nil {
+	if err := service.InstallCRDs(ctx, client, d.opts.Generation); err != nil {
 		return err
 	}
 	if err := d.supervisor.StartControllers(ctx); err != nil {
@@ -206,6 +208,9 @@ func (d *daemon) prepare(ctx context.Context) error {
 		return fmt.Errorf("making a client of the Supervisor: %w", err)
 	}
 	if err := grant(ctx, typed); err != nil {
+		return err
+	}
+	if err := service.InstallCatalog(ctx, client, d.opts.Generation, namespace); err != nil {
 		return err
 	}
 	return d.newService()
@@ -268,7 +273,7 @@ func (d *daemon) newService() error {
 		d.real.Use(host.Names, host.SystemRoots)
 		host.Machines = d.real
 	}
-	d.service = service.New(service.Options{Client: client, Log: d.opts.Log, Changed: d.refresh, Host: host})
+	d.service = service.New(service.Options{Client: client, Generation: d.opts.Generation, Log: d.opts.Log, Changed: d.refresh, Host: host})
 	return nil
 }
 
@@ -277,17 +282,9 @@ func (d *daemon) begin(ctx context.Context, first Scenario) error {
 	if err := d.configure(ctx, first.trust); err != nil {
 		return err
 	}
-	own, err := trustList(d.pki, d.earlier, roots())
-	if err != nil {
-		return err
-	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		live, err := d.put(groupCtx, runResource("tanzukubernetesclusters"), workloadCluster(healthy, Healthy, own))
-		if err != nil {
-			return err
-		}
-		if err := d.waitSettled(groupCtx, live); err != nil {
+		if err := d.makeCluster(groupCtx, healthy, Healthy, Scenario{own: roots()}); err != nil {
 			return err
 		}
 		d.say("cluster %s/%s is ready", namespace, healthy)
@@ -334,7 +331,7 @@ func (d *daemon) initState() error {
 	d.state = State{
 		PID: os.Getpid(), PIDStarted: started, Phase: Starting, Scenario: d.opts.Scenario,
 		SSHPort: vm.SSHPort, Registry: net.JoinHostPort(registryHost, registryPort), Image: d.current.imageOrOwn(),
-		Kube: d.opts.Kube, MadeDir: d.opts.MadeDir, Nodes: d.opts.Nodes,
+		Kube: d.opts.Kube, MadeDir: d.opts.MadeDir, Nodes: d.opts.Nodes, Generation: string(d.opts.Generation),
 		Clusters: []ClusterState{},
 	}
 	if d.opts.Nodes == RealNodes {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/tkgfix/tkgfix/internal/lab/ca"
 )
 
@@ -21,6 +19,8 @@ const (
 	glued   form = "glued"
 	withBOM form = "byte order mark"
 	der     form = "DER"
+	// wrong is the layer of base64 that people get wrong: one too many where one is right, one too few where two are (tkg-facts.md §1.0).
+	wrong form = "wrong"
 )
 
 // encode returns the entry's data. other is a certificate to glue to it.
@@ -39,7 +39,7 @@ func (f form) encode(data, other []byte) string {
 		if block, _ := pem.Decode(data); block != nil {
 			return base(block.Bytes)
 		}
-	case once:
+	case once, wrong:
 	}
 	return base(data)
 }
@@ -56,6 +56,11 @@ func material(pki *ca.Corporate, earlier ca.Pair, name string) ([]byte, error) {
 	return nil, fmt.Errorf("no certificate %q to configure", name)
 }
 
+// besides adds the CAs of other registries that TkgServiceConfiguration always holds.
+func besides(entries []entry) []entry {
+	return append([]entry{{name: "corp-a", of: "corp-a"}, {name: "corp-b", of: "corp-b"}}, entries...)
+}
+
 // trustList encodes entries as TkgServiceConfiguration and TanzuKubernetesCluster have them.
 func trustList(pki *ca.Corporate, earlier ca.Pair, entries []entry) ([]any, error) {
 	out := make([]any, 0, len(entries))
@@ -64,51 +69,29 @@ func trustList(pki *ca.Corporate, earlier ca.Pair, entries []entry) ([]any, erro
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, map[string]any{"name": e.name, "data": e.as.encode(data, pki.CorpA.PEM())})
+		as := e.as
+		if as == wrong {
+			as = doubled
+		}
+		out = append(out, map[string]any{"name": e.name, "data": as.encode(data, pki.CorpA.PEM())})
 	}
 	return out, nil
 }
 
-// besides adds the CAs of other registries that TkgServiceConfiguration always holds.
-func besides(entries []entry) []entry {
-	return append([]entry{{name: "corp-a", of: "corp-a"}, {name: "corp-b", of: "corp-b"}}, entries...)
-}
-
-func serviceConfiguration(trust []any) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "run.tanzu.vmware.com/v1alpha3", "kind": "TkgServiceConfiguration",
-		"metadata": map[string]any{"name": configurationName},
-		"spec":     map[string]any{"defaultCNI": "antrea", "trust": map[string]any{"additionalTrustedCAs": trust}},
-	}}
-}
-
-// workloadCluster is the manifest of dev1 or dev2 with its own trust. made is a label of its pool: a new value is an edit of the spec,
-// which replaces the nodes.
-func workloadCluster(name, made string, own []any) *unstructured.Unstructured {
-	pool := func(replicas int64) map[string]any {
-		return map[string]any{
-			"replicas": replicas, "vmClass": "guaranteed-medium", "storageClass": "gold",
-			"tkr": map[string]any{"reference": map[string]any{"name": release}},
+// secretList encodes entries as the Secret of a Cluster of a class has them. What an entry of TkgServiceConfiguration holds as text is the
+// content of a key there: the API's own layer of base64 comes on top.
+func secretList(pki *ca.Corporate, earlier ca.Pair, entries []entry) (map[string]string, error) {
+	out := map[string]string{}
+	for _, e := range entries {
+		data, err := material(pki, earlier, e.of)
+		if err != nil {
+			return nil, err
 		}
+		as := e.as
+		if as == wrong {
+			as = plain
+		}
+		out[e.name] = as.encode(data, pki.CorpA.PEM())
 	}
-	workers := pool(2)
-	workers["name"] = "np1"
-	workers["labels"] = map[string]any{"made-for": made}
-	network := map[string]any{
-		"cni":           map[string]any{"name": "antrea"},
-		"services":      map[string]any{"cidrBlocks": []any{"10.96.0.0/16"}},
-		"pods":          map[string]any{"cidrBlocks": []any{"192.168.0.0/16"}},
-		"serviceDomain": "cluster.local",
-	}
-	if len(own) > 0 {
-		network["trust"] = map[string]any{"additionalTrustedCAs": own}
-	}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "run.tanzu.vmware.com/v1alpha3", "kind": "TanzuKubernetesCluster",
-		"metadata": map[string]any{"name": name, "namespace": namespace},
-		"spec": map[string]any{
-			"topology": map[string]any{"controlPlane": pool(1), "nodePools": []any{workers}},
-			"settings": map[string]any{"storage": map[string]any{"defaultClass": "gold"}, "network": network},
-		},
-	}}
+	return out, nil
 }

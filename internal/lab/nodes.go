@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tkgfix/tkgfix/internal/lab/real"
+	"github.com/tkgfix/tkgfix/internal/lab/service"
 )
 
 // The kinds of nodes.
@@ -31,8 +32,11 @@ func CheckNodes(kind string) error {
 	return nil
 }
 
-// On says why the scenario cannot be planted with nodes of the kind; nil if it can.
-func (s Scenario) On(nodes string) error {
+// On says why the scenario cannot be planted with nodes of the kind and clusters of the generation; nil if it can.
+func (s Scenario) On(nodes, generation string) error {
+	if err := s.inGeneration(service.Generation(generation)); err != nil {
+		return err
+	}
 	if nodes != RealNodes {
 		return nil
 	}
@@ -49,11 +53,11 @@ func (s Scenario) On(nodes string) error {
 	return nil
 }
 
-// findScenarioOn is findScenario for nodes of a kind.
-func findScenarioOn(name, nodes string) (Scenario, error) {
+// findScenarioOn is findScenario for nodes of a kind and clusters of a generation.
+func findScenarioOn(name, nodes string, generation service.Generation) (Scenario, error) {
 	s, err := findScenario(name)
 	if err != nil {
 		return s, err
 	}
-	return s, s.On(nodes)
+	return s, s.On(nodes, string(generation))
 }

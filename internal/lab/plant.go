@@ -24,17 +24,11 @@ const (
 	namespace = "team-a"
 	sick      = "dev1"
 	healthy   = "dev2"
-	// release is a Tanzu Kubernetes release of vSphere 8 (tkg-facts.md §1.2).
-	release = "v1.26.5---vmware.2-fips.1-tkg.1"
 	// rootEntry is the name under which the registry's root is configured where it is.
 	rootEntry = "corp-root"
 	// configurationName is that of the one TkgServiceConfiguration that counts (tkg-facts.md §1.1).
 	configurationName = "tkg-service-configuration"
 )
-
-func runResource(name string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Resource: name}
-}
 
 // plant goes to another scenario and returns when it shows. Whatever was there before, even half of it, is cleared first.
 func (d *daemon) plant(ctx context.Context, to Scenario) error {
@@ -72,17 +66,8 @@ func (d *daemon) makeNodes(ctx context.Context, to Scenario) error {
 	if err := d.configure(ctx, to.trust); err != nil {
 		return err
 	}
-	own, err := trustList(d.pki, d.earlier, to.own)
-	if err != nil {
-		return err
-	}
 	d.planted++
-	want := workloadCluster(sick, fmt.Sprintf("%s-%d", to.Name, d.planted), own)
-	live, err := d.put(ctx, runResource("tanzukubernetesclusters"), want)
-	if err != nil {
-		return err
-	}
-	if err := d.waitSettled(ctx, live); err != nil {
+	if err := d.makeCluster(ctx, sick, fmt.Sprintf("%s-%d", to.Name, d.planted), to); err != nil {
 		return err
 	}
 	d.say("cluster %s/%s is ready", namespace, sick)
@@ -103,10 +88,8 @@ func (d *daemon) show(ctx context.Context, to Scenario) error {
 			return err
 		}
 	}
-	if to.later != nil {
-		if err := d.configure(ctx, to.later); err != nil {
-			return err
-		}
+	if err := d.declareLater(ctx, to); err != nil {
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(d.opts.Dir, "workload.yaml"), workloadYAML(to.imageOrOwn(), to.replicas()), 0o644); err != nil {
 		return fmt.Errorf("writing the workload: %w", err)
@@ -139,11 +122,12 @@ func (d *daemon) configure(ctx context.Context, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.put(ctx, runResource("tkgserviceconfigurations"), serviceConfiguration(list))
+	_, err = d.put(ctx, d.blueprint().configurations(), d.blueprint().serviceConfiguration(list))
 	return err
 }
 
-// put makes the object, or gives the one that is there its spec. One that is being deleted is waited for.
+// put makes the object, or gives the one that is there what it wants: its spec, of a Cluster its topology, of a Secret its data, and its
+// annotations. One that is being deleted is waited for.
 func (d *daemon) put(ctx context.Context, r schema.GroupVersionResource, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	client, err := dynamic.NewForConfig(d.config)
 	if err != nil {
@@ -166,7 +150,7 @@ func (d *daemon) put(ctx context.Context, r schema.GroupVersionResource, want *u
 		if err != nil {
 			return err
 		}
-		live.Object["spec"] = want.Object["spec"]
+		give(live, want)
 		put, err = objects.Update(ctx, live, metav1.UpdateOptions{})
 		return err
 	})
@@ -176,22 +160,33 @@ func (d *daemon) put(ctx context.Context, r schema.GroupVersionResource, want *u
 	return put, nil
 }
 
+// give changes an object to what is wanted of it and leaves what others have written into it.
+func give(live, want *unstructured.Unstructured) {
+	topology, isCluster, _ := unstructured.NestedMap(want.Object, "spec", "topology")
+	switch {
+	case want.GetKind() == "Secret":
+		delete(live.Object, "data")
+		live.Object["stringData"] = want.Object["stringData"]
+	case want.GetKind() == "Cluster" && isCluster:
+		_ = unstructured.SetNestedMap(live.Object, topology, "spec", "topology")
+	default:
+		live.Object["spec"] = want.Object["spec"]
+	}
+	annotations := live.GetAnnotations()
+	for key, value := range want.GetAnnotations() {
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[key] = value
+	}
+	live.SetAnnotations(annotations)
+}
+
 func waitGone(ctx context.Context, objects dynamic.ResourceInterface, name string) error {
 	return wait.PollUntilContextTimeout(ctx, stateEvery, stateTimeout, true, func(ctx context.Context) (bool, error) {
 		_, err := objects.Get(ctx, name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), nil
 	})
-}
-
-// waitSettled returns when the service has carried out the cluster's spec as it was written.
-func (d *daemon) waitSettled(ctx context.Context, tkc *unstructured.Unstructured) error {
-	err := wait.PollUntilContextTimeout(ctx, settledEvery, stateTimeout, true, func(context.Context) (bool, error) {
-		return d.service.Settled(tkc.GetUID()) >= tkc.GetGeneration(), nil
-	})
-	if err != nil {
-		return fmt.Errorf("waiting for cluster %s: %w", tkc.GetName(), err)
-	}
-	return nil
 }
 
 // guestConfig is a client configuration for a workload cluster. The error says that there is none.

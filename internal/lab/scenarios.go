@@ -29,6 +29,8 @@ func mainScenarios() []Scenario {
 		{Name: "missing-ca-ubuntu", Text: "missing-ca on Ubuntu nodes, where trust files are links", nodes: guest.Profile{Family: vm.Ubuntu}, shows: failing, says: saysUnknown},
 		{Name: "missing-ca-rhel", Text: "missing-ca on nodes like RHEL, where anchors are extracted", nodes: guest.Profile{Family: vm.RHEL}, shows: failing, says: saysUnknown},
 		{Name: "own-trust", Text: "the root is in the cluster's own trust alone, which is as good", own: roots()},
+		{Name: "own-wrong-ca", Text: "wrong-ca in the cluster's own trust", own: of("old-root"), shows: failing, says: "crypto/rsa: verification error"},
+		{Name: "own-encoding", Text: "the root is in the cluster's own trust with a layer of base64 that is wrong there", own: in(wrong), shows: failing, says: saysUnknown},
 		{Name: "intermediate-anchor", Text: "the intermediate is trusted in place of the root: it works for Go", trust: of("intermediate")},
 	}
 }

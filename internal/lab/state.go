@@ -42,6 +42,8 @@ type State struct {
 	Scenario   string `json:"scenario"`
 	// Nodes is the kind of nodes, ImitatedNodes or RealNodes.
 	Nodes string `json:"nodes"`
+	// Generation is the generation of TKG (service.Generation).
+	Generation string `json:"generation"`
 	// SSHPort is the port of each node's SSH server.
 	SSHPort int `json:"sshPort"`
 	// Registry is host:port as in an image's name; RegistryAddress is where that is, for what does not resolve it.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/lab/proc"
 	"github.com/tkgfix/tkgfix/internal/lab/real"
+	"github.com/tkgfix/tkgfix/internal/lab/service"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -39,6 +40,8 @@ type UpOptions struct {
 	Dir, Scenario, Kube string
 	// Nodes is the kind of nodes, ImitatedNodes if empty, or RealNodes.
 	Nodes string
+	// Generation is that of TKG, DefaultGeneration if empty.
+	Generation string
 	// Program is the laboratory's program, which Up starts again as the daemon.
 	Program string
 	// Progress gets a line for each thing that is done.
@@ -52,7 +55,11 @@ func Up(ctx context.Context, opts UpOptions) (State, error) {
 	if err := CheckNodes(opts.Nodes); err != nil {
 		return State{}, err
 	}
-	if _, err := findScenarioOn(opts.Scenario, opts.Nodes); err != nil {
+	opts.Generation = cmp.Or(opts.Generation, DefaultGeneration)
+	if err := CheckGeneration(opts.Generation); err != nil {
+		return State{}, err
+	}
+	if _, err := findScenarioOn(opts.Scenario, opts.Nodes, service.Generation(opts.Generation)); err != nil {
 		return State{}, err
 	}
 	if err := checkKube(opts.Kube); err != nil {
@@ -120,7 +127,7 @@ func start(ctx context.Context, opts UpOptions, made bool) error {
 		return fmt.Errorf("making a pipe: %w", err)
 	}
 	defer read.Close()
-	args := []string{DaemonCommand, "--dir", opts.Dir, "--scenario", opts.Scenario, "--kube", opts.Kube, "--nodes", opts.Nodes}
+	args := []string{DaemonCommand, "--dir", opts.Dir, "--scenario", opts.Scenario, "--kube", opts.Kube, "--nodes", opts.Nodes, "--generation", opts.Generation}
 	if made {
 		args = append(args, "--made-dir")
 	}

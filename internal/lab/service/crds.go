@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,10 +30,10 @@ const (
 	establishEvery   = 50 * time.Millisecond
 )
 
-// InstallCRDs creates the kinds of the Supervisor and returns when they are served.
-func InstallCRDs(ctx context.Context, client dynamic.Interface) error {
+// InstallCRDs creates the kinds of a generation's Supervisor, in the versions that it serves, and returns when they are served.
+func InstallCRDs(ctx context.Context, client dynamic.Interface, g Generation) error {
 	crds := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	objects, err := readCRDs(crdFiles)
+	objects, err := readCRDs(crdFiles, g)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,8 @@ func InstallCRDs(ctx context.Context, client dynamic.Interface) error {
 	return nil
 }
 
-func readCRDs(files fs.FS) ([]*unstructured.Unstructured, error) {
+// readCRDs returns the CRDs of a generation.
+func readCRDs(files fs.FS, g Generation) ([]*unstructured.Unstructured, error) {
 	names, err := fs.Glob(files, "crds/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("listing the CRDs: %w", err)
@@ -77,12 +79,29 @@ func readCRDs(files fs.FS) ([]*unstructured.Unstructured, error) {
 			if err := yaml.Unmarshal(document, &crd.Object); err != nil {
 				return nil, fmt.Errorf("reading %s: %w", name, err)
 			}
-			if len(crd.Object) > 0 {
+			if g.adapt(crd) {
 				out = append(out, crd)
 			}
 		}
 	}
 	return out, nil
+}
+
+// adapt lets a CRD serve what the generation serves, and store the version that it prefers. It says whether the generation has the kind.
+func (g Generation) adapt(crd *unstructured.Unstructured) bool {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	served := g.served(group)
+	if len(served) == 0 || !g.hasClasses() && crd.GetName() == "clusterclasses."+capiGroup {
+		return false
+	}
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, each := range versions {
+		if v, ok := each.(map[string]any); ok {
+			v["served"], v["storage"] = slices.Contains(served, text(v, "name")), text(v, "name") == served[0]
+		}
+	}
+	_ = unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions")
+	return true
 }
 
 func conditionTrue(object *unstructured.Unstructured, kind string) bool {

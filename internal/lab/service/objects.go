@@ -41,26 +41,38 @@ func (c *cluster) object(apiVersion, kind, name string) *unstructured.Unstructur
 	return u
 }
 
-func owner(of *unstructured.Unstructured) []metav1.OwnerReference {
+func controlledBy(of *unstructured.Unstructured) []metav1.OwnerReference {
 	yes := true
 	return []metav1.OwnerReference{{
 		APIVersion: of.GetAPIVersion(), Kind: of.GetKind(), Name: of.GetName(), UID: of.GetUID(), Controller: &yes, BlockOwnerDeletion: &yes,
 	}}
 }
 
-func (c *cluster) capiCluster(tkc *unstructured.Unstructured) *unstructured.Unstructured {
-	u := c.object("cluster.x-k8s.io/v1beta2", "Cluster", c.ref.Name)
-	u.SetOwnerReferences(owner(tkc))
-	u.SetFinalizers([]string{clusterFinalizer})
-	u.Object["spec"] = map[string]any{
-		"controlPlaneEndpoint": map[string]any{"host": c.guest.Address(), "port": int64(plane.Port)},
+func (c *cluster) endpoint() map[string]any {
+	return map[string]any{"host": c.guest.Address(), "port": int64(plane.Port)}
+}
+
+func versionOf(r schema.GroupVersionResource) string { return r.GroupVersion().String() }
+
+// reference names an object as the version of the Cluster API does that is in use.
+func (s *Service) reference(group, kind, namespace, name string) map[string]any {
+	if s.kinds.clusters.Version == "v1beta1" {
+		return map[string]any{"apiVersion": group + "/v1beta1", "kind": kind, "namespace": namespace, "name": name}
 	}
+	return map[string]any{"apiGroup": group, "kind": kind, "name": name}
+}
+
+func (c *cluster) capiCluster(kinds resources, tkc *unstructured.Unstructured) *unstructured.Unstructured {
+	u := c.object(versionOf(kinds.clusters), "Cluster", c.ref.Name)
+	u.SetOwnerReferences(controlledBy(tkc))
+	u.SetFinalizers([]string{clusterFinalizer})
+	u.Object["spec"] = map[string]any{"controlPlaneEndpoint": c.endpoint()}
 	return u
 }
 
-func (c *cluster) loadBalancer(capi *unstructured.Unstructured) *unstructured.Unstructured {
-	u := c.object("vmoperator.vmware.com/v1alpha3", "VirtualMachineService", c.ref.Name)
-	u.SetOwnerReferences(owner(capi))
+func (c *cluster) loadBalancer(kinds resources, capi *unstructured.Unstructured) *unstructured.Unstructured {
+	u := c.object(versionOf(kinds.services), "VirtualMachineService", c.ref.Name)
+	u.SetOwnerReferences(controlledBy(capi))
 	u.SetFinalizers([]string{serviceFinalizer})
 	u.Object["spec"] = map[string]any{
 		"type":     "LoadBalancer",
@@ -70,9 +82,9 @@ func (c *cluster) loadBalancer(capi *unstructured.Unstructured) *unstructured.Un
 	return u
 }
 
-func (c *cluster) machine(capi *unstructured.Unstructured, n nodePlan) *unstructured.Unstructured {
-	u := c.object("cluster.x-k8s.io/v1beta2", "Machine", n.name)
-	u.SetOwnerReferences(owner(capi))
+func (c *cluster) machine(s *Service, capi *unstructured.Unstructured, n *node) *unstructured.Unstructured {
+	u := c.object(versionOf(s.kinds.machines), "Machine", n.name)
+	u.SetOwnerReferences(controlledBy(capi))
 	u.SetFinalizers([]string{machineFinalizer})
 	labels := u.GetLabels()
 	if n.controlPlane {
@@ -84,14 +96,14 @@ func (c *cluster) machine(capi *unstructured.Unstructured, n nodePlan) *unstruct
 	u.Object["spec"] = map[string]any{
 		"clusterName": c.ref.Name, "version": n.version, "providerID": n.providerID(),
 		"bootstrap":         map[string]any{"dataSecretName": n.name + "-bootstrap"},
-		"infrastructureRef": map[string]any{"apiGroup": "vmware.infrastructure.cluster.x-k8s.io", "kind": "VSphereMachine", "name": n.name},
+		"infrastructureRef": s.reference("vmware.infrastructure.cluster.x-k8s.io", "VSphereMachine", c.ref.Namespace, n.name),
 	}
 	return u
 }
 
-func (c *cluster) virtualMachine(machine *unstructured.Unstructured, n nodePlan) *unstructured.Unstructured {
-	u := c.object("vmoperator.vmware.com/v1alpha3", "VirtualMachine", n.name)
-	u.SetOwnerReferences(owner(machine))
+func (c *cluster) virtualMachine(kinds resources, machine *unstructured.Unstructured, n *node) *unstructured.Unstructured {
+	u := c.object(versionOf(kinds.vms), "VirtualMachine", n.name)
+	u.SetOwnerReferences(controlledBy(machine))
 	u.SetFinalizers([]string{vmFinalizer})
 	// Both families of labels are seen in the field (tkg-facts.md §3, §9.2).
 	u.SetLabels(map[string]string{
@@ -106,7 +118,7 @@ func (c *cluster) virtualMachine(machine *unstructured.Unstructured, n nodePlan)
 // secret makes one of the cluster's Secrets, owned by the Cluster so that it goes with it (tkg-facts.md §3, §4).
 func (c *cluster) secret(capi *unstructured.Unstructured, suffix, kind string, data map[string][]byte) *unstructured.Unstructured {
 	u := c.object("v1", "Secret", c.ref.Name+suffix)
-	u.SetOwnerReferences(owner(capi))
+	u.SetOwnerReferences(controlledBy(capi))
 	u.Object["type"] = kind
 	encoded := map[string]any{}
 	for key, value := range data {
@@ -116,7 +128,8 @@ func (c *cluster) secret(capi *unstructured.Unstructured, suffix, kind string, d
 	return u
 }
 
-// ensure creates the object if there is none of that name and returns the live one.
+// ensure creates the object if there is none of that name and returns the live one. One that belongs to an earlier cluster of the name is
+// an error, which is tried again until that is gone.
 func (s *Service) ensure(ctx context.Context, gvr schema.GroupVersionResource, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	client := s.client.Resource(gvr).Namespace(want.GetNamespace())
 	live, err := client.Get(ctx, want.GetName(), metav1.GetOptions{})
@@ -126,7 +139,21 @@ func (s *Service) ensure(ctx context.Context, gvr schema.GroupVersionResource, w
 	if err != nil {
 		return nil, fmt.Errorf("making %s %s: %w", want.GetKind(), want.GetName(), err)
 	}
+	if by := metav1.GetControllerOf(want); by != nil {
+		if has := metav1.GetControllerOf(live); has == nil || has.UID != by.UID {
+			return nil, fmt.Errorf("making %s %s: there is one that is not of this %s", want.GetKind(), want.GetName(), by.Kind)
+		}
+	}
 	return live, nil
+}
+
+func ownedBy(object, by *unstructured.Unstructured) bool {
+	for _, ref := range object.GetOwnerReferences() {
+		if ref.UID == by.GetUID() {
+			return true
+		}
+	}
+	return false
 }
 
 // edit changes a live object if edit changes it; status says whether it is the status that does. An object that is gone is left so.

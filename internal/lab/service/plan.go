@@ -4,10 +4,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tkgfix/tkgfix/internal/lab/guest"
-	"github.com/tkgfix/tkgfix/internal/lab/vm"
 )
 
 // A laboratory on a laptop runs no more nodes than these, whatever the topology says.
@@ -16,140 +14,201 @@ const (
 	maxWorkers      = 4
 )
 
-// nodePlan is one node of a cluster, with the names that it has as long as it lives.
-type nodePlan struct {
+// controlPlaneName is the name of the pool that every cluster has.
+const controlPlaneName = "control-plane"
+
+// pool is a set of nodes that an owner asks for.
+type pool struct {
+	name, vmClass string
+	controlPlane  bool
+	replicas      int
+}
+
+func controlPlanePool(replicas int, vmClass string) pool {
+	return pool{name: controlPlaneName, vmClass: vmClass, controlPlane: true, replicas: max(1, replicas)}
+}
+
+// capped are the pools with as many nodes as a laboratory runs.
+func capped(pools []pool) []pool {
+	left := maxWorkers
+	out := make([]pool, 0, len(pools))
+	for _, p := range pools {
+		if p.controlPlane {
+			p.replicas = min(p.replicas, maxControlPlane)
+		} else {
+			p.replicas = min(p.replicas, left)
+			left -= p.replicas
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// node is one node of a cluster, with the names that it has as long as it lives.
+type node struct {
 	name         string
 	pool         string
 	controlPlane bool
 	version      string
 	vmClass      string
 	uuid         string
-	address      string // set when it has booted
+	// revision and planting are what it was made from, and for which planting of the laboratory.
+	revision, planting string
+
+	// given is what it got as trust, once it is rendered.
+	given    rendering
+	rendered bool
+	address  string // set when it has booted
+	osImage  string
+	joined   bool
+	// current says that it is as the owner has it now; leaving that it is being drained and ended.
+	current, leaving bool
+	// made says that there is a Machine of it.
+	made bool
 }
 
-func (n nodePlan) spec(trust []vm.Trust) guest.NodeSpec {
-	return guest.NodeSpec{Name: n.name, ControlPlane: n.controlPlane, Trust: trust, Version: n.version, ProviderID: n.providerID()}
+func (n *node) spec() guest.NodeSpec {
+	return guest.NodeSpec{Name: n.name, ControlPlane: n.controlPlane, Trust: n.given.trust, Version: n.version, ProviderID: n.providerID()}
 }
 
-func (n nodePlan) providerID() string { return "vsphere://" + n.uuid }
+func (n *node) providerID() string { return "vsphere://" + n.uuid }
 
-func (n nodePlan) role() string {
+func (n *node) role() string {
 	if n.controlPlane {
 		return "controlplane"
 	}
 	return "node"
 }
 
-// planNodes reads the topology of any of the three versions (tkg-facts.md §1.2) and names the nodes.
-func planNodes(tkc *unstructured.Unstructured) ([]nodePlan, error) {
-	topology, _, _ := unstructured.NestedMap(tkc.Object, "spec", "topology")
-	version := kubernetesVersion(tkc)
-	controlPlane, _, _ := unstructured.NestedMap(topology, "controlPlane")
+// target is what the nodes of a cluster are to be.
+type target struct {
+	cluster, version string
+	pools            []pool
+	revision         string
+	// planting replaces, all at once, the nodes that were not made for it; empty if the laboratory is not planting.
+	planting string
+	// initialized says that nodes have something to join, so that they can be replaced.
+	initialized bool
+}
+
+// current says whether a node is as it would be made now.
+func (t target) current(n *node) bool {
+	return n.revision == t.revision && (t.planting == "" || n.planting == t.planting)
+}
+
+// step is what is to be done next: nodes to make and nodes to end. rolling says that nodes are being replaced or still to be replaced.
+type step struct {
+	make    []*node
+	end     []*node
+	rolling bool
+}
+
+// plan says what comes next. Nodes are replaced one at a time, first those of the control plane and then pool by pool: with maxSurge 1
+// one more is made, and when it is ready one of the old ones is ended (tkg-facts.md §2). Old nodes that have not joined, which is what
+// a roll that was superseded leaves, go first. Missing ones are made at once, as a MachineSet does.
+func (t target) plan(nodes []*node) (step, error) {
+	var out step
+	known := map[string]bool{}
+	turn := t.initialized // whether it is this pool's turn to replace nodes
+	for _, p := range t.pools {
+		known[p.name] = true
+		here, done := p.next(nodes, t.planting != "", turn)
+		turn = turn && done
+		out.end = append(out.end, here.end...)
+		for range here.count {
+			n, err := t.newNode(p)
+			if err != nil {
+				return step{}, err
+			}
+			out.make = append(out.make, n)
+		}
+		out.rolling = out.rolling || here.rolling
+	}
+	for _, n := range nodes {
+		if !known[n.pool] && !n.leaving {
+			out.end = append(out.end, n)
+		}
+	}
+	if !t.initialized || t.planting != "" && !allReady(nodes, out.make) {
+		out.end = nil // old nodes stay until everything new is there
+	}
+	return out, nil
+}
+
+func allReady(nodes, more []*node) bool {
+	for _, n := range nodes {
+		if n.current && !n.leaving && !n.joined {
+			return false
+		}
+	}
+	return len(more) == 0
+}
+
+// poolStep is a step of one pool.
+type poolStep struct {
+	count   int // of nodes to make
+	end     []*node
+	rolling bool
+}
+
+// next says what comes next in a pool, and whether it is as it should be so that the next pool has its turn. atOnce replaces all nodes in
+// one go.
+func (p pool) next(nodes []*node, atOnce, turn bool) (poolStep, bool) {
+	var out poolStep
+	var fresh, old []*node
+	ready := 0
+	for _, n := range nodes {
+		switch {
+		case n.pool != p.name || n.leaving:
+			continue
+		case n.current:
+			fresh = append(fresh, n)
+		case !n.joined && turn && !atOnce:
+			out.end = append(out.end, n)
+			continue
+		default:
+			old = append(old, n)
+		}
+		if n.joined {
+			ready++
+		}
+	}
+	out.rolling = len(old)+len(out.end) > 0
+	total := len(fresh) + len(old)
+	switch {
+	case atOnce:
+		out.count, out.end = max(0, p.replicas-len(fresh)), old
+	case len(old) > 0 && turn:
+		out.count = max(0, min(p.replicas-len(fresh), p.replicas+1-total))
+		if out.count == 0 && ready > p.replicas {
+			out.end = append(out.end, old[0])
+		}
+	case len(old) > 0:
+		out.count = max(0, p.replicas-total)
+	default:
+		out.count = max(0, p.replicas-len(fresh))
+	}
+	if surplus := len(fresh) - p.replicas; surplus > 0 {
+		out.end = append(out.end, fresh[len(fresh)-surplus:]...)
+	}
+	done := !out.rolling && out.count == 0 && ready == len(fresh)
+	return out, done
+}
+
+// newNode names a node as Cluster API does: the MachineDeployment, the MachineSet's hash, the machine's own suffix.
+func (t target) newNode(p pool) (*node, error) {
 	suffix, err := guest.Random(5)
 	if err != nil {
 		return nil, err
 	}
-	var plans []nodePlan
-	for range min(max(1, number(controlPlane, "replicas", "count")), maxControlPlane) {
-		plans = append(plans, nodePlan{name: tkc.GetName() + "-" + suffix, pool: "control-plane", controlPlane: true, vmClass: text(controlPlane, "vmClass", "class")})
+	name := t.cluster + "-" + suffix
+	if !p.controlPlane {
+		name = fmt.Sprintf("%s-%s-%s-%s", t.cluster, p.name, t.revision[:5], suffix)
 	}
-	pools, _, _ := unstructured.NestedSlice(topology, "nodePools")
-	if old, ok, _ := unstructured.NestedMap(topology, "workers"); ok {
-		old["name"] = "workers"
-		pools = append(pools, old)
-	}
-	left := maxWorkers
-	for _, p := range pools {
-		pool, ok := p.(map[string]any)
-		if !ok {
-			continue
-		}
-		names, err := poolNames(tkc.GetName(), text(pool, "name"), min(number(pool, "replicas", "count"), left))
-		if err != nil {
-			return nil, err
-		}
-		left -= len(names)
-		for _, name := range names {
-			plans = append(plans, nodePlan{name: name, pool: text(pool, "name"), vmClass: text(pool, "vmClass", "class")})
-		}
-	}
-	for i := range plans {
-		plans[i].version, plans[i].uuid = version, uuid.NewString()
-	}
-	return plans, nil
-}
-
-// poolNames names machines as Cluster API does: the MachineDeployment, the MachineSet's hash, the machine's own suffix.
-func poolNames(cluster, pool string, count int) ([]string, error) {
-	set, err := guest.Random(5)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for range count {
-		suffix, err := guest.Random(5)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, fmt.Sprintf("%s-%s-%s-%s", cluster, pool, set, suffix))
-	}
-	return names, nil
-}
-
-// kubernetesVersion turns the name of a Tanzu Kubernetes release, v1.26.5---vmware.2-fips.1-tkg.1, into what its nodes report.
-func kubernetesVersion(tkc *unstructured.Unstructured) string {
-	name, _, _ := unstructured.NestedString(tkc.Object, "spec", "topology", "controlPlane", "tkr", "reference", "name")
-	if name == "" {
-		name, _, _ = unstructured.NestedString(tkc.Object, "spec", "distribution", "version")
-	}
-	var version, build string
-	for i := 0; i+3 <= len(name); i++ {
-		if name[i:i+3] == "---" {
-			version, build = name[:i], name[i+3:]
-			break
-		}
-	}
-	if version == "" {
-		return name
-	}
-	for i := 0; i+5 <= len(build); i++ {
-		if build[i:i+5] == "-tkg." {
-			build = build[:i]
-			break
-		}
-	}
-	return version + "+" + build
-}
-
-// trustOf returns the entries at the path, in order.
-func trustOf(object *unstructured.Unstructured, path ...string) []vm.Trust {
-	if object == nil {
-		return nil
-	}
-	entries, _, _ := unstructured.NestedSlice(object.Object, append(path, "trust", "additionalTrustedCAs")...)
-	var out []vm.Trust
-	for _, e := range entries {
-		if entry, ok := e.(map[string]any); ok {
-			out = append(out, vm.Trust{Name: text(entry, "name"), Data: text(entry, "data")})
-		}
-	}
-	return out
-}
-
-// joinTrust adds a cluster's own entries to the default ones; its own win under the same name. Whether the TKG Service merges or
-// replaces is not known (tkg-facts.md §2, Precedence): the laboratory merges.
-func joinTrust(defaults, own []vm.Trust) []vm.Trust {
-	names := map[string]bool{}
-	for _, t := range own {
-		names[t.Name] = true
-	}
-	var out []vm.Trust
-	for _, t := range defaults {
-		if !names[t.Name] {
-			out = append(out, t)
-		}
-	}
-	return append(out, own...)
+	return &node{
+		name: name, pool: p.name, controlPlane: p.controlPlane, version: t.version, vmClass: p.vmClass, uuid: uuid.NewString(),
+		revision: t.revision, planting: t.planting, current: true,
+	}, nil
 }
 
 func text(m map[string]any, keys ...string) string {

@@ -3,87 +3,157 @@ package service
 import (
 	"context"
 	"fmt"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/tkgfix/tkgfix/internal/lab/plane"
-	"github.com/tkgfix/tkgfix/internal/lab/vm"
 )
 
 // configurationName is the one TkgServiceConfiguration that counts (tkg-facts.md §1.1).
 const configurationName = "tkg-service-configuration"
 
 // provide makes what a cluster needs, as far as it can now, and says whether all is there.
-func (s *Service) provide(ctx context.Context, c *cluster, tkc *unstructured.Unstructured) (bool, error) {
-	if err := s.finalizer(ctx, s.kinds.tkcs, tkc, tkcFinalizer, true); err != nil {
+func (s *Service) provide(ctx context.Context, c *cluster, o owner) (bool, error) {
+	if err := s.finalizer(ctx, o.resource(s.kinds), o.object(), o.finalizer(), true); err != nil {
 		return false, err
 	}
-	c.guest.StartPlane(ctx)
-	capi, err := s.ensure(ctx, s.kinds.clusters, c.capiCluster(tkc))
+	capi, free, err := s.provideCluster(ctx, c, o)
 	if err != nil {
 		return false, err
 	}
-	if !ownedBy(capi, tkc) {
-		return false, s.report(ctx, tkc, c, "creating", tkcConditions(false, false, "WaitingForOldCluster", "the Cluster of an earlier cluster of this name is still there"))
+	if !free {
+		return false, s.reportOwner(ctx, c, o, standing{phase: "creating", reason: "WaitingForOldCluster", message: "the Cluster of an earlier cluster of this name is still there"})
+	}
+	if why, err := s.topologyFault(ctx, o); err != nil || why != "" {
+		return false, orError(err, func() error {
+			return s.report(ctx, c, o, capi, standing{phase: "creating", topology: why, reason: "WaitingForControlPlaneInitialized", message: why})
+		})
 	}
 	if err := s.provideLoadBalancer(ctx, c, capi); err != nil {
 		return false, err
 	}
-	for i := range c.nodes {
-		if err := s.provideNode(ctx, c, capi, tkc, &c.nodes[i]); err != nil {
+	if err := s.adoptTrust(ctx, c, capi); err != nil {
+		return false, err
+	}
+	if err := s.sync(ctx, c); err != nil {
+		return false, err
+	}
+	next, err := c.target(o, c.initialized())
+	if err != nil {
+		return false, err
+	}
+	c.nodes = append(c.nodes, next.make...)
+	for _, n := range next.end {
+		n.leaving = true
+	}
+	if len(next.make) > 0 || len(next.end) > 0 {
+		c.told = false
+		c.unsettle()
+	}
+	for _, n := range c.nodes {
+		if err := s.provideNode(ctx, c, capi, o, n); err != nil {
 			return false, err
 		}
 	}
+	c.noteHanging()
 	if err := s.provideSSHSecrets(ctx, c, capi); err != nil {
 		return false, err
 	}
+	return s.bringUp(ctx, c, o, capi, next)
+}
+
+func orError(err error, do func() error) error {
+	if err != nil {
+		return err
+	}
+	return do()
+}
+
+// bringUp starts the control plane, lets nodes join it and ends those that are to go.
+func (s *Service) bringUp(ctx context.Context, c *cluster, o owner, capi *unstructured.Unstructured, next step) (bool, error) {
+	if !c.canStart() {
+		return false, s.report(ctx, c, o, capi, standing{
+			phase: "creating", reason: "WaitingForControlPlaneInitialized", message: "waiting for the first control plane machine",
+		})
+	}
+	c.guest.StartPlane(ctx)
 	ready, err := c.guest.Ready()
 	if err != nil {
 		return false, fmt.Errorf("starting the control plane: %w", err)
 	}
 	if !ready {
-		return false, s.report(ctx, tkc, c, "creating", tkcConditions(false, false, "WaitingForControlPlaneInitialized", "the control plane is starting"))
+		return false, s.report(ctx, c, o, capi, standing{phase: "creating", reason: "WaitingForControlPlaneInitialized", message: "the control plane is starting"})
 	}
 	joined, err := s.join(ctx, c, capi)
 	if err != nil {
 		return false, err
 	}
-	if !joined {
-		return false, s.report(ctx, tkc, c, "creating", tkcConditions(true, false, "WaitingForNodesHealthy", "nodes are joining"))
+	if err := s.report(ctx, c, o, capi, c.standing(joined, next)); err != nil {
+		return false, err
 	}
 	if err := s.retire(ctx, c); err != nil {
 		return false, err
 	}
-	err = s.edit(ctx, s.kinds.clusters, capi, true, func(u *unstructured.Unstructured) {
-		set(u, "Provisioned", "status", "phase")
-		setConditions(u, s.host.Now(), clusterConditions(true, "", "")...)
-	})
-	if err != nil {
-		return false, err
+	if !joined {
+		return false, nil
 	}
-	if err := s.report(ctx, tkc, c, "running", tkcConditions(true, true, "", "")); err != nil {
-		return false, err
+	if len(next.make) == 0 && len(next.end) == 0 && !next.rolling {
+		s.settle(c, o)
+		return true, nil
 	}
-	c.settled.Store(tkc.GetGeneration())
-	s.log.Info("cluster is ready", "cluster", c.ref.String(), "endpoint", c.guest.Address())
-	s.changed()
-	return true, nil
+	if _, planting := o.object().GetAnnotations()[PlantingAnnotation]; planting || !next.rolling {
+		return s.provide(ctx, c, o) // nobody watches this: no reason to go slowly
+	}
+	return false, nil
 }
 
-func ownedBy(object, by *unstructured.Unstructured) bool {
-	for _, ref := range object.GetOwnerReferences() {
-		if ref.UID == by.GetUID() {
-			return true
-		}
+// settle notes what is carried out.
+func (s *Service) settle(c *cluster, o owner) {
+	if !c.told {
+		c.told, c.ever = true, true
+		s.log.Info("cluster is ready", "cluster", c.ref.String(), "endpoint", c.guest.Address())
+		s.changed()
 	}
-	return false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled, c.planting = o.object().GetGeneration(), o.object().GetAnnotations()[PlantingAnnotation]
+}
+
+// provideCluster returns the Cluster: the owner itself, or the child of a TanzuKubernetesCluster. free is false if there is one of that
+// name that belongs to an earlier cluster.
+func (s *Service) provideCluster(ctx context.Context, c *cluster, o owner) (capi *unstructured.Unstructured, free bool, err error) {
+	if o.class().Name != "" {
+		return o.object(), true, s.completeSpec(ctx, c, o)
+	}
+	capi, err = s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	if capi != nil {
+		return capi, ownedBy(capi, o.object()), nil
+	}
+	capi, err = s.ensure(ctx, s.kinds.clusters, c.capiCluster(s.kinds, o.object()))
+	return capi, err == nil, err
+}
+
+// completeSpec writes into a Cluster's spec what the Cluster API writes there: where its API answers, unless somebody has said that
+// already, and the objects that it is made of.
+func (s *Service) completeSpec(ctx context.Context, c *cluster, o owner) error {
+	return s.edit(ctx, s.kinds.clusters, o.object(), false, func(u *unstructured.Unstructured) {
+		if host, _, _ := unstructured.NestedString(u.Object, "spec", "controlPlaneEndpoint", "host"); host == "" {
+			set(u, c.endpoint(), "spec", "controlPlaneEndpoint")
+		}
+		for field, kind := range map[string][2]string{
+			"infrastructureRef": {"vmware.infrastructure.cluster.x-k8s.io", "VSphereCluster"},
+			"controlPlaneRef":   {"controlplane.cluster.x-k8s.io", "KubeadmControlPlane"},
+		} {
+			if _, ok, _ := unstructured.NestedMap(u.Object, "spec", field); !ok {
+				set(u, s.reference(kind[0], kind[1], c.ref.Namespace, c.ref.Name), "spec", field)
+			}
+		}
+	})
 }
 
 func (s *Service) provideLoadBalancer(ctx context.Context, c *cluster, capi *unstructured.Unstructured) error {
-	lb, err := s.ensure(ctx, s.kinds.services, c.loadBalancer(capi))
+	lb, err := s.ensure(ctx, s.kinds.services, c.loadBalancer(s.kinds, capi))
 	if err != nil {
 		return err
 	}
@@ -92,60 +162,17 @@ func (s *Service) provideLoadBalancer(ctx context.Context, c *cluster, capi *uns
 	})
 }
 
-// provideNode makes a node's Machine and VirtualMachine and boots it with the trust that is configured at this moment.
-func (s *Service) provideNode(ctx context.Context, c *cluster, capi, tkc *unstructured.Unstructured, n *nodePlan) error {
-	if n.address != "" {
-		return nil
-	}
-	machine, err := s.ensure(ctx, s.kinds.machines, c.machine(capi, *n))
-	if err != nil {
+// adoptTrust makes the Cluster the owner of the Secret with its trust, so that it goes with it (tkg-facts.md §4).
+func (s *Service) adoptTrust(ctx context.Context, c *cluster, capi *unstructured.Unstructured) error {
+	secret, err := s.find(ctx, s.kinds.secrets, c.ref.Namespace, c.ref.Name+trustSecret)
+	if err != nil || secret == nil || ownedBy(secret, capi) {
 		return err
 	}
-	machineVM, err := s.ensure(ctx, s.kinds.vms, c.virtualMachine(machine, *n))
-	if err != nil {
-		return err
-	}
-	trust, err := s.trust(ctx, tkc)
-	if err != nil {
-		return err
-	}
-	address, err := c.guest.Boot(ctx, n.spec(trust))
-	if err != nil {
-		return err
-	}
-	err = s.edit(ctx, s.kinds.vms, machineVM, true, func(u *unstructured.Unstructured) {
-		set(u, "Created", "status", "phase")
-		set(u, "PoweredOn", "status", "powerState")
-		set(u, address, "status", "vmIp")
-		set(u, address, "status", "network", "primaryIP4")
+	return s.edit(ctx, s.kinds.secrets, secret, false, func(u *unstructured.Unstructured) {
+		refs := controlledBy(capi)
+		refs[0].Controller = nil
+		u.SetOwnerReferences(append(u.GetOwnerReferences(), refs...))
 	})
-	if err != nil {
-		return err
-	}
-	err = s.edit(ctx, s.kinds.machines, machine, true, func(u *unstructured.Unstructured) {
-		set(u, "Provisioned", "status", "phase")
-		set(u, []any{
-			map[string]any{"type": "InternalIP", "address": address},
-			map[string]any{"type": "Hostname", "address": n.name},
-		}, "status", "addresses")
-	})
-	if err != nil {
-		return err
-	}
-	n.address = address
-	return nil
-}
-
-// trust returns what a node that is made now is given.
-func (s *Service) trust(ctx context.Context, tkc *unstructured.Unstructured) ([]vm.Trust, error) {
-	configuration, err := s.client.Resource(s.kinds.configurations).Get(ctx, configurationName, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("reading TkgServiceConfiguration: %w", err)
-	}
-	if err != nil {
-		configuration = nil
-	}
-	return joinTrust(trustOf(configuration, "spec"), trustOf(tkc, "spec", "settings", "network")), nil
 }
 
 func (s *Service) provideSSHSecrets(ctx context.Context, c *cluster, capi *unstructured.Unstructured) error {
@@ -157,54 +184,4 @@ func (s *Service) provideSSHSecrets(ctx context.Context, c *cluster, capi *unstr
 		}
 	}
 	return nil
-}
-
-// join writes the kubeconfig, lets the nodes into the cluster and says whether all of them are ready.
-func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstructured) (bool, error) {
-	kubeconfig, err := c.guest.Kubeconfig()
-	if err != nil {
-		return false, err
-	}
-	if _, err := s.ensure(ctx, s.kinds.secrets, c.secret(capi, "-kubeconfig", "cluster.x-k8s.io/secret", map[string][]byte{"value": kubeconfig})); err != nil {
-		return false, err
-	}
-	all := true
-	for _, n := range c.nodes {
-		ready, err := c.guest.Join(ctx, n.spec(nil))
-		if err != nil {
-			return false, err
-		}
-		if !ready {
-			all = false
-			continue
-		}
-		machine, err := s.ensure(ctx, s.kinds.machines, c.machine(capi, n))
-		if err != nil {
-			return false, err
-		}
-		err = s.edit(ctx, s.kinds.machines, machine, true, func(u *unstructured.Unstructured) {
-			set(u, "Running", "status", "phase")
-			set(u, map[string]any{"name": n.name}, "status", "nodeRef")
-			set(u, map[string]any{"kubeletVersion": n.version, "osImage": s.host.Profile(c.ref).Family.Name()}, "status", "nodeInfo")
-			setConditions(u, s.host.Now(), condition{kind: "Ready", status: "True", reason: "Ready"},
-				condition{kind: "NodeHealthy", status: "True", reason: "NodeHealthy"}, condition{kind: "UpToDate", status: "True", reason: "UpToDate"})
-		})
-		if err != nil {
-			return false, err
-		}
-	}
-	return all, nil
-}
-
-// report writes the TanzuKubernetesCluster's status.
-func (s *Service) report(ctx context.Context, tkc *unstructured.Unstructured, c *cluster, phase string, conditions []condition) error {
-	return s.edit(ctx, s.kinds.tkcs, tkc, true, func(u *unstructured.Unstructured) {
-		set(u, phase, "status", "phase")
-		set(u, []any{map[string]any{"host": c.guest.Address(), "port": int64(plane.Port)}}, "status", "apiEndpoints")
-		set(u, int64(len(c.nodes)-1), "status", "totalWorkerReplicas")
-		if len(c.nodes) > 0 {
-			set(u, c.nodes[0].version, "status", "version")
-		}
-		setConditions(u, s.host.Now().Truncate(time.Second), conditions...)
-	})
 }

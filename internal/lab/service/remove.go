@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Reasons of the condition Deleting, in the order of a deletion (tkg-facts.md §4).
@@ -19,20 +17,23 @@ const (
 )
 
 // remove takes a cluster down by one step and says whether all of it is gone: workers, control plane, infrastructure, then the Cluster,
-// whose Secrets the garbage collector takes with it, then the TanzuKubernetesCluster itself (tkg-facts.md §4).
-func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unstructured) (bool, error) {
-	capi, err := s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name)
-	if err != nil {
-		return false, err
-	}
-	if capi == nil || !ownedBy(capi, tkc) {
-		return s.removeRest(ctx, c, tkc)
+// whose Secrets the garbage collector takes with it, then the TanzuKubernetesCluster if there is one (tkg-facts.md §4).
+func (s *Service) remove(ctx context.Context, c *cluster, o owner) (bool, error) {
+	capi := o.object()
+	if o.class().Name == "" {
+		var err error
+		if capi, err = s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name); err != nil {
+			return false, err
+		}
+		if capi == nil || !ownedBy(capi, o.object()) {
+			return s.removeRest(ctx, c, o)
+		}
 	}
 	if capi.GetDeletionTimestamp() == nil {
 		if err := s.delete(ctx, s.kinds.clusters, capi); err != nil {
 			return false, err
 		}
-		return false, s.removing(ctx, c, tkc, capi, progress{waitingForWorkers, ""})
+		return false, s.removing(ctx, c, o, capi, progress{waitingForWorkers, ""})
 	}
 	for _, controlPlane := range []bool{false, true} {
 		left, err := s.removeMachines(ctx, c, controlPlane)
@@ -44,7 +45,7 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 			if controlPlane {
 				reason = waitingForControlPlane
 			}
-			return false, s.removing(ctx, c, tkc, capi, progress{reason, "* Machines: " + strings.Join(left, ", ")})
+			return false, s.removing(ctx, c, o, capi, progress{reason, "* Machines: " + strings.Join(left, ", ")})
 		}
 	}
 	lb, err := s.find(ctx, s.kinds.services, c.ref.Namespace, c.ref.Name)
@@ -52,10 +53,13 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 		return false, err
 	}
 	if lb != nil {
-		if err := s.removing(ctx, c, tkc, capi, progress{waitingForInfrastructure, "* VirtualMachineService: " + c.ref.Name}); err != nil {
+		if err := s.removing(ctx, c, o, capi, progress{waitingForInfrastructure, "* VirtualMachineService: " + c.ref.Name}); err != nil {
 			return false, err
 		}
 		return false, s.removeInfrastructure(ctx, c, lb)
+	}
+	if o.class().Name != "" {
+		return s.removeRest(ctx, c, o)
 	}
 	return false, s.finalizer(ctx, s.kinds.clusters, capi, clusterFinalizer, false)
 }
@@ -64,15 +68,8 @@ func (s *Service) remove(ctx context.Context, c *cluster, tkc *unstructured.Unst
 type progress struct{ reason, message string }
 
 // removing reports how far the deletion is.
-func (s *Service) removing(ctx context.Context, c *cluster, tkc, capi *unstructured.Unstructured, p progress) error {
-	err := s.edit(ctx, s.kinds.clusters, capi, true, func(u *unstructured.Unstructured) {
-		set(u, "Deleting", "status", "phase")
-		setConditions(u, s.host.Now(), clusterConditions(false, p.reason, p.message)...)
-	})
-	if err != nil {
-		return err
-	}
-	return s.report(ctx, tkc, c, "deleting", tkcConditions(false, false, "Deleting", p.reason))
+func (s *Service) removing(ctx context.Context, c *cluster, o owner, capi *unstructured.Unstructured, p progress) error {
+	return s.report(ctx, c, o, capi, standing{phase: "deleting", deleting: p, reason: "Deleting", message: p.reason})
 }
 
 // removeMachines deletes the machines of one kind and returns the names of those that are still there. A machine is first asked to go;
@@ -131,34 +128,24 @@ func (s *Service) removeInfrastructure(ctx context.Context, c *cluster, lb *unst
 	return s.finalizer(ctx, s.kinds.services, lb, serviceFinalizer, false)
 }
 
-// removeRest lets the TanzuKubernetesCluster go when the Cluster's Secrets are gone too.
-func (s *Service) removeRest(ctx context.Context, c *cluster, tkc *unstructured.Unstructured) (bool, error) {
+// removeRest lets the owner go: a TanzuKubernetesCluster when the Cluster's Secrets are gone too, a Cluster before them.
+func (s *Service) removeRest(ctx context.Context, c *cluster, o owner) (bool, error) {
 	if err := c.guest.Stop(); err != nil {
 		return false, err
 	}
-	for _, suffix := range []string{"-ssh", "-ssh-password", "-kubeconfig"} {
-		secret, err := s.find(ctx, s.kinds.secrets, c.ref.Namespace, c.ref.Name+suffix)
-		if err != nil || secret != nil {
-			return false, err
+	if o.class().Name == "" {
+		for _, suffix := range []string{"-ssh", "-ssh-password", "-kubeconfig"} {
+			secret, err := s.find(ctx, s.kinds.secrets, c.ref.Namespace, c.ref.Name+suffix)
+			if err != nil || secret != nil {
+				return false, err
+			}
 		}
 	}
-	if err := s.finalizer(ctx, s.kinds.tkcs, tkc, tkcFinalizer, false); err != nil {
+	if err := s.finalizer(ctx, o.resource(s.kinds), o.object(), o.finalizer(), false); err != nil {
 		return false, err
 	}
 	s.forget(c.uid)
 	s.log.Info("cluster is gone", "cluster", c.ref.String())
 	s.changed()
 	return true, nil
-}
-
-// find returns the object, nil if there is none.
-func (s *Service) find(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
-	u, err := s.client.Resource(gvr).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s %s: %w", gvr.Resource, name, err)
-	}
-	return u, nil
 }

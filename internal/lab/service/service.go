@@ -1,10 +1,11 @@
-// Package service does on the laboratory's Supervisor what the TKG Service is documented to do with a TanzuKubernetesCluster
-// (tkg-facts.md §1.1, §1.2, §2, §3, §4): it makes the Cluster API objects, the machines with their trust, the Secrets and the workload
-// cluster itself, and takes them down again in order.
+// Package service does on the laboratory's Supervisor what the TKG Service is documented to do with a TanzuKubernetesCluster, or with a
+// Cluster of a ClusterClass (tkg-facts.md §1 to §4): it makes the Cluster API objects, the machines with their trust, the Secrets and the
+// workload cluster itself, and takes them down again in order.
 //
 // TkgServiceConfiguration is read when a node is made and never again: an edit changes no node that is there (tkg-facts.md §2 has three
-// conflicting statements about that; the laboratory takes the one that a repair has to survive). An edit of a TanzuKubernetesCluster's
-// spec replaces its nodes, the control plane's as well.
+// conflicting statements about that; the laboratory takes the one that a repair has to survive). So are the Secrets that a Cluster's
+// trust names. An edit of a TanzuKubernetesCluster's spec, or of a Cluster's topology, replaces the nodes, the control plane's as well, one
+// at a time.
 package service
 
 import (
@@ -14,11 +15,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,28 +39,9 @@ const (
 	workers = 4
 )
 
-// resources are the kinds that the service works with.
-type resources struct {
-	configurations, tkcs, clusters, machines, vms, services, secrets schema.GroupVersionResource
-}
-
-func supervisorResources() resources {
-	run := func(r string) schema.GroupVersionResource {
-		return schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Resource: r}
-	}
-	capi := func(r string) schema.GroupVersionResource {
-		return schema.GroupVersionResource{Group: "cluster.x-k8s.io", Version: "v1beta2", Resource: r}
-	}
-	vmop := func(r string) schema.GroupVersionResource {
-		return schema.GroupVersionResource{Group: "vmoperator.vmware.com", Version: "v1alpha3", Resource: r}
-	}
-	return resources{
-		configurations: run("tkgserviceconfigurations"), tkcs: run("tanzukubernetesclusters"),
-		clusters: capi("clusters"), machines: capi("machines"),
-		vms: vmop("virtualmachines"), services: vmop("virtualmachineservices"),
-		secrets: schema.GroupVersionResource{Version: "v1", Resource: "secrets"},
-	}
-}
+// PlantingAnnotation on an owner makes the service replace, all at once, the nodes that were not made for its value. It is the
+// laboratory's own, for the time in which it plants; nothing of TKG has it.
+const PlantingAnnotation = "lab.tkgfix.dev/planting"
 
 // Service is the TKG Service of one Supervisor.
 type Service struct {
@@ -70,6 +49,8 @@ type Service struct {
 	host   *guest.Host
 	log    *slog.Logger
 	kinds  resources
+	// generation is that of the Supervisor, and kinds are its kinds.
+	generation Generation
 	// changed is called after a cluster's parts have changed.
 	changed func()
 
@@ -77,50 +58,55 @@ type Service struct {
 	clusters map[types.UID]*cluster
 }
 
-// cluster is what the service remembers of a TanzuKubernetesCluster.
+// cluster is what the service remembers of an owner.
 type cluster struct {
 	guest *guest.Cluster
 	ref   types.NamespacedName
 	uid   types.UID
-	nodes []nodePlan
-	// old are nodes that go when those in their place are there.
-	old []nodePlan
-	// settled is the generation that is completely carried out.
-	settled atomic.Int64
+	// nodes are those that there are, in the order of their making. Only reconcile, which is one at a time, touches them.
+	nodes []*node
+	// told says that the state names the nodes as they are; ever that the cluster has been complete.
+	told, ever bool
+
+	mu sync.Mutex
+	// settled is the generation that is completely carried out, and planting what it was planted for.
+	settled  int64
+	planting string
+	// hanging says that a node has booted that will never join.
+	hanging bool
 }
 
 // Options say what a service works on.
 type Options struct {
-	Client dynamic.Interface
-	Host   *guest.Host
-	Log    *slog.Logger
+	Client     dynamic.Interface
+	Generation Generation
+	Host       *guest.Host
+	Log        *slog.Logger
 	// Changed is called, from any goroutine, after the parts of a cluster have changed.
 	Changed func()
 }
 
 // New returns a service that does nothing until Run.
 func New(opts Options) *Service {
-	return &Service{client: opts.Client, host: opts.Host, log: opts.Log, changed: opts.Changed, kinds: supervisorResources(), clusters: map[types.UID]*cluster{}}
+	return &Service{client: opts.Client, host: opts.Host, log: opts.Log, changed: opts.Changed, generation: opts.Generation, kinds: opts.Generation.resources(), clusters: map[types.UID]*cluster{}}
 }
 
 // Run reconciles until ctx ends and then ends all workload clusters.
 func (s *Service) Run(ctx context.Context) error {
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](pace, slow))
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(s.client, 0)
-	informer := factory.ForResource(s.kinds.tkcs).Informer()
-	enqueue := func(obj any) {
-		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tombstone.Obj
+	for _, kind := range []schema.GroupVersionResource{s.kinds.tkcs, s.kinds.clusters, s.kinds.machines} {
+		enqueue := func(obj any) {
+			if ref, ok := s.clusterOf(kind, obj); ok {
+				queue.Add(ref)
+			}
 		}
-		if tkc, ok := obj.(*unstructured.Unstructured); ok {
-			queue.Add(types.NamespacedName{Namespace: tkc.GetNamespace(), Name: tkc.GetName()})
+		_, err := factory.ForResource(kind).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: enqueue, UpdateFunc: func(_, obj any) { enqueue(obj) }, DeleteFunc: enqueue,
+		})
+		if err != nil {
+			return fmt.Errorf("watching clusters: %w", err)
 		}
-	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: enqueue, UpdateFunc: func(_, obj any) { enqueue(obj) }, DeleteFunc: enqueue,
-	})
-	if err != nil {
-		return fmt.Errorf("watching clusters: %w", err)
 	}
 	factory.Start(ctx.Done())
 	var group sync.WaitGroup
@@ -157,63 +143,104 @@ func (s *Service) next(ctx context.Context, queue workqueue.TypedRateLimitingInt
 	return true
 }
 
-// reconcile takes one look at a cluster. It says whether there is nothing left to do until the object changes.
+// clusterOf names the cluster that an object of the kind is, or belongs to.
+func (s *Service) clusterOf(kind schema.GroupVersionResource, obj any) (types.NamespacedName, bool) {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
+	u, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return types.NamespacedName{}, false
+	}
+	name := u.GetName()
+	if kind == s.kinds.machines {
+		name = u.GetLabels()[clusterLabel]
+	}
+	return types.NamespacedName{Namespace: u.GetNamespace(), Name: name}, name != ""
+}
+
+// reconcile takes one look at a cluster. It says whether there is nothing left to do until an object changes.
 func (s *Service) reconcile(ctx context.Context, ref types.NamespacedName) (bool, error) {
-	tkc, err := s.client.Resource(s.kinds.tkcs).Namespace(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return true, nil
+	o, err := s.findOwner(ctx, ref)
+	if err != nil || o == nil {
+		return true, err
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading the cluster: %w", err)
+	if paused, _, _ := unstructured.NestedBool(o.object().Object, "spec", "paused"); paused {
+		return true, nil // neither changed nor deleted
 	}
-	c, err := s.remember(tkc)
+	c, err := s.remember(o)
 	if err != nil {
 		return false, err
 	}
-	if tkc.GetDeletionTimestamp() != nil {
-		return s.remove(ctx, c, tkc)
+	if o.object().GetDeletionTimestamp() != nil {
+		return s.remove(ctx, c, o)
 	}
-	settled := c.settled.Load()
-	if settled == tkc.GetGeneration() {
-		return true, nil
-	}
-	if settled != 0 {
-		if err := c.roll(tkc); err != nil {
-			return false, err
+	if s.Settled(c.uid, o.object().GetGeneration(), o.object().GetAnnotations()[PlantingAnnotation]) {
+		if whole, err := s.whole(ctx, c); err != nil || whole {
+			return true, err
 		}
 	}
-	return s.provide(ctx, c, tkc)
+	return s.provide(ctx, c, o)
+}
+
+// whole says whether all nodes of a settled cluster still have their Machines.
+func (s *Service) whole(ctx context.Context, c *cluster) (bool, error) {
+	if err := s.sync(ctx, c); err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(c.nodes, func(n *node) bool { return n.leaving }), nil
 }
 
 // remember returns what is known of the cluster, by UID: one that was made again under the same name is another.
-func (s *Service) remember(tkc *unstructured.Unstructured) (*cluster, error) {
+func (s *Service) remember(o owner) (*cluster, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.clusters[tkc.GetUID()]; ok {
+	uid := o.object().GetUID()
+	if c, ok := s.clusters[uid]; ok {
 		return c, nil
 	}
-	ref := types.NamespacedName{Namespace: tkc.GetNamespace(), Name: tkc.GetName()}
-	g, err := s.host.New(ref, tkc.GetUID())
+	ref := types.NamespacedName{Namespace: o.object().GetNamespace(), Name: o.object().GetName()}
+	g, err := s.host.New(ref, uid)
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := planNodes(tkc)
-	if err != nil {
-		return nil, err
-	}
-	c := &cluster{guest: g, ref: ref, uid: tkc.GetUID(), nodes: nodes}
-	s.clusters[tkc.GetUID()] = c
+	c := &cluster{guest: g, ref: ref, uid: uid}
+	s.clusters[uid] = c
 	return c, nil
 }
 
-// Settled returns the generation of the TanzuKubernetesCluster that is completely carried out; 0 for none.
-func (s *Service) Settled(uid types.UID) int64 {
+// Settled says whether the generation of the owner of that UID is completely carried out, and, if planting is not empty, for that value
+// of PlantingAnnotation.
+func (s *Service) Settled(uid types.UID, generation int64, planting string) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c, ok := s.clusters[uid]; ok {
-		return c.settled.Load()
+	c, ok := s.clusters[uid]
+	s.mu.Unlock()
+	if !ok {
+		return false
 	}
-	return 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settled >= generation && (planting == "" || c.planting == planting)
+}
+
+// Hanging says whether a node of the owner of that UID has booted and will never join.
+func (s *Service) Hanging(uid types.UID) bool {
+	s.mu.Lock()
+	c, ok := s.clusters[uid]
+	s.mu.Unlock()
+	if !ok {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hanging
+}
+
+// unsettle notes that something is being done.
+func (c *cluster) unsettle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled = 0
 }
 
 func (s *Service) forget(uid types.UID) {

@@ -55,10 +55,12 @@ func TestPlanNodes(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			nodes, err := planNodes(parse(t, head+tc.spec))
+			o := tkcOwner{parse(t, head+tc.spec)}
+			next, err := (target{cluster: "dev1", version: o.version(), pools: capped(o.pools()), revision: "abcdef"}).plan(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
+			nodes := next.make
 			names := map[string]bool{}
 			var pools []string
 			for _, n := range nodes {
@@ -107,8 +109,8 @@ func TestSetConditionsKeepsTimes(t *testing.T) {
 	t.Parallel()
 	first := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	u := &unstructured.Unstructured{Object: map[string]any{}}
-	setConditions(u, first, tkcConditions(true, false, "NodePoolsUpdating", "one node is missing")...)
-	setConditions(u, first.Add(time.Minute), tkcConditions(true, true, "", "")...)
+	setConditions(u, first, tkcConditions(true, false, "NodePoolsUpdating", "one node is missing"))
+	setConditions(u, first.Add(time.Minute), tkcConditions(true, true, "", ""))
 	conditions, _, err := unstructured.NestedSlice(u.Object, "status", "conditions")
 	if err != nil {
 		t.Fatal(err)
@@ -126,13 +128,46 @@ func TestSetConditionsKeepsTimes(t *testing.T) {
 	}
 }
 
-func TestCRDsServeEachVersion(t *testing.T) {
+func TestCRDsServeWhatTheGenerationDoes(t *testing.T) {
 	t.Parallel()
-	crds, err := readCRDs(crdFiles)
+	cases := map[Generation]struct{ reason, run, capi, vmop string }{
+		V1alpha1:       {"vSphere 7.0 U2", "v1alpha1", "v1beta1", "v1alpha1"},
+		V1alpha2:       {"vSphere 7.0 U3", "v1alpha2 v1alpha1", "v1beta1", "v1alpha1"},
+		V1alpha3:       {"all that is served anywhere", "v1alpha3 v1alpha2 v1alpha1", "v1beta2 v1beta1", "v1alpha3 v1alpha1"},
+		TanzuClass:     {"vSphere 8", "v1alpha3 v1alpha2 v1alpha1", "v1beta1", "v1alpha3 v1alpha1"},
+		GenericV1beta1: {"VKS 3.3", "v1alpha3 v1alpha2 v1alpha1", "v1beta1", "v1alpha3 v1alpha1"},
+		GenericV1beta2: {"VKS 3.6", "v1alpha3 v1alpha2 v1alpha1", "v1beta2 v1beta1", "v1alpha3 v1alpha1"},
+	}
+	for g, tc := range cases {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			want := map[string]string{
+				"tkgserviceconfigurations.run.tanzu.vmware.com": "Cluster " + tc.run,
+				"tanzukubernetesclusters.run.tanzu.vmware.com":  "Namespaced " + tc.run,
+				"tanzukubernetesreleases.run.tanzu.vmware.com":  "Cluster " + tc.run,
+				"clusters.cluster.x-k8s.io":                     "Namespaced " + tc.capi,
+				"machines.cluster.x-k8s.io":                     "Namespaced " + tc.capi,
+				"virtualmachines.vmoperator.vmware.com":         "Namespaced " + tc.vmop,
+				"virtualmachineservices.vmoperator.vmware.com":  "Namespaced " + tc.vmop,
+			}
+			if g.hasClasses() {
+				want["clusterclasses.cluster.x-k8s.io"] = "Namespaced " + tc.capi
+			}
+			if diff := cmp.Diff(want, servedVersions(t, g)); diff != "" {
+				t.Errorf("%s: CRDs (-want, +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// servedVersions returns the scope and the served versions of each CRD, the stored one first.
+func servedVersions(t *testing.T, g Generation) map[string]string {
+	t.Helper()
+	crds, err := readCRDs(crdFiles, g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{}
+	out := map[string]string{}
 	for _, crd := range crds {
 		data, err := json.Marshal(crd.Object["spec"])
 		if err != nil {
@@ -148,30 +183,21 @@ func TestCRDsServeEachVersion(t *testing.T) {
 		if err := json.Unmarshal(data, &spec); err != nil {
 			t.Fatal(err)
 		}
-		var versions []string
-		stored := 0
+		var stored, others []string
 		for _, v := range spec.Versions {
-			if v.Served {
-				versions = append(versions, v.Name)
-			}
-			if v.Storage {
-				stored++
+			switch {
+			case v.Storage && v.Served:
+				stored = append(stored, v.Name)
+			case v.Storage:
+				t.Errorf("%s stores %s and does not serve it", crd.GetName(), v.Name)
+			case v.Served:
+				others = append(others, v.Name)
 			}
 		}
-		if stored != 1 {
-			t.Errorf("%s stores %d versions", crd.GetName(), stored)
+		if len(stored) != 1 {
+			t.Errorf("%s stores %v", crd.GetName(), stored)
 		}
-		got[crd.GetName()] = spec.Scope + " " + strings.Join(versions, " ")
+		out[crd.GetName()] = strings.Join(append(append([]string{spec.Scope}, stored...), others...), " ")
 	}
-	want := map[string]string{
-		"tkgserviceconfigurations.run.tanzu.vmware.com": "Cluster v1alpha3 v1alpha2 v1alpha1",
-		"tanzukubernetesclusters.run.tanzu.vmware.com":  "Namespaced v1alpha3 v1alpha2 v1alpha1",
-		"clusters.cluster.x-k8s.io":                     "Namespaced v1beta2 v1beta1",
-		"machines.cluster.x-k8s.io":                     "Namespaced v1beta2 v1beta1",
-		"virtualmachines.vmoperator.vmware.com":         "Namespaced v1alpha3 v1alpha1",
-		"virtualmachineservices.vmoperator.vmware.com":  "Namespaced v1alpha3 v1alpha1",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("CRDs (-want, +got):\n%s", diff)
-	}
+	return out
 }
