@@ -43,12 +43,13 @@ func up(t *testing.T, scenario string) *laboratory {
 	return upWith(t, "imitated", scenario)
 }
 
-// upWith starts a laboratory with nodes of a kind that ends with the test.
-func upWith(t *testing.T, nodes, scenario string) *laboratory {
+// upWith starts a laboratory with nodes of a kind, and with more flags, that ends with the test.
+func upWith(t *testing.T, nodes, scenario string, more ...string) *laboratory {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "lab")
 	lab := &laboratory{kind: nodes, dir: dir, state: filepath.Join(t.TempDir(), "state")}
-	command(t, nil, filepath.Join(bin, "tkgfix-lab"), "up", "--dir", dir, "--nodes", nodes, "--scenario", scenario).wantCode(t, 0)
+	args := append([]string{"up", "--dir", dir, "--nodes", nodes, "--scenario", scenario}, more...)
+	command(t, nil, filepath.Join(bin, "tkgfix-lab"), args...).wantCode(t, 0)
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, err := os.ReadFile(filepath.Join(dir, "lab.log"))
