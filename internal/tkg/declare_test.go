@@ -29,7 +29,9 @@ const (
 )
 
 func tkcCases() map[string]declared {
-	d := func(i int) tkg.Declaration { return tkg.Declaration{Way: tkg.WayTKC, Index: i, Name: "corp", Data: "QQ=="} }
+	d := func(i int) tkg.Declaration {
+		return tkg.Declaration{Way: tkg.WayTKC, Index: i, Name: "corp", Data: "QQ=="}
+	}
 	return map[string]declared{
 		"no settings": {
 			reason: "all levels are made", declaration: d(0),
