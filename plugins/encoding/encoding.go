@@ -1,7 +1,7 @@
 // Package encoding is the step check-encoding: it takes every stored CA apart, layer by layer, and says whether the nodes can
 // use it, with the corrected value when they cannot.
 //
-// The judgement is pure (judge.go); read.go reads TkgServiceConfiguration, the cluster, and the Secrets that a Cluster names.
+// The judgement is pure (judge.go); what is declared, and where, is read by tkg.ReadTrust.
 package encoding
 
 import (
@@ -65,16 +65,53 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	if err != nil {
 		return none, err
 	}
-	slots, notes, err := read(ctx, client, ref)
+	owner, err := tkg.FindOwner(ctx, client, ref)
 	if err != nil {
 		return none, err
 	}
-	return respond(judge(slots, candidate), notes)
+	declared, notes, err := tkg.ReadTrust(ctx, client, owner)
+	if err != nil {
+		return none, err
+	}
+	concern, others := apart(declared)
+	shown, more := information(others)
+	resp, err := respond(judge(concern, candidate), append(notes, more...))
+	resp.Evidence = append(resp.Evidence, shown...)
+	return resp, err
 }
 
 // Apply does nothing: the step only reads.
 func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
 	return plugins.ApplyResponse{}, errors.New(Name + " only reads and has nothing to apply")
+}
+
+// apart parts what the cluster gets from what it may not get at all.
+func apart(declared []tkg.Declared) (concern, others []tkg.Declared) {
+	for _, d := range declared {
+		if d.Conflicting {
+			others = append(others, d)
+		} else {
+			concern = append(concern, d)
+		}
+	}
+	return concern, others
+}
+
+// information shows what may not reach the cluster at all: it is judged as the rest, and is no fault of the cluster's. A private key is an
+// alarm wherever it lies.
+func information(others []tkg.Declared) (evidence []plugins.Evidence, warnings []string) {
+	if len(others) == 0 {
+		return nil, nil
+	}
+	for i, e := range judge(others, candidateFile{}).Entries {
+		ev := evidenceOf(e)
+		if ev.Check != "private-key" {
+			ev.Verdict = plugins.Info
+		}
+		ev.Text = "for information: " + others[i].Why + "\n" + ev.Text
+		evidence = append(evidence, ev)
+	}
+	return evidence, []string{fmt.Sprintf("%s declares %d CAs, which are shown and do not count: %s", others[0].Where, len(others), others[0].Why)}
 }
 
 func respond(out output, warnings []string) (plugins.PlanResponse, error) {

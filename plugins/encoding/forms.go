@@ -13,9 +13,9 @@ const (
 	formNotACA        = "not-a-ca"
 	formBadName       = "bad-name"
 	formDuplicateName = "duplicate-name"
-	formNoSecret      = "no-secret"
-	formNoKey         = "no-key"
-	formUnread        = "unread"
+	formNoSecret      = string(tkg.AbsentSecret)
+	formNoKey         = string(tkg.AbsentKey)
+	formUnread        = string(tkg.AbsentUnread)
 	formPrivateKey    = string(certs.KindPrivateKey)
 )
 

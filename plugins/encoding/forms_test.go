@@ -142,7 +142,7 @@ func TestForms(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%d for %d", name, have, want), func(t *testing.T) {
 					t.Parallel()
-					got := judgeSlot(slotOf(tkg.Encode(s.content, have), want))
+					got := judgeOne(declaredOf(tkg.Encode(s.content, have), want))
 					var ids, layers []string
 					for _, f := range got.Findings {
 						if !kebab.MatchString(f.ID) || f.Message == "" || len(f.Message) > 400 {
@@ -218,7 +218,7 @@ func proven(t *testing.T, e entry, expected bool, layers int) {
 	if diff := cmp.Diff(e.Fingerprints, fingerprints); diff != "" {
 		t.Errorf("the corrected value holds others (-want, +got):\n%s", diff)
 	}
-	if again := judgeSlot(slotOf(e.Corrected, layers)); !again.OK || again.Corrected != "" {
+	if again := judgeOne(declaredOf(e.Corrected, layers)); !again.OK || again.Corrected != "" {
 		t.Errorf("the corrected value is not right: %s", again.Problem)
 	}
 }
@@ -248,7 +248,7 @@ func TestBase64Forms(t *testing.T) {
 	for id, c := range cases {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			got := judgeSlot(slotOf(c.data, 1))
+			got := judgeOne(declaredOf(c.data, 1))
 			if !got.has(id) || got.OK == c.fatal {
 				t.Errorf("%s: ok %v, %+v", c.reason, got.OK, got.Findings)
 			}
@@ -302,12 +302,12 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte("\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"), uint8(1), uint8(2))
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nBEGIN CERTIFICATE BEGIN"), uint8(0), uint8(1))
 	f.Fuzz(func(t *testing.T, content []byte, have, want uint8) {
-		got := judgeSlot(slotOf(tkg.Encode(content, int(have%4)), int(want%3)))
+		got := judgeOne(declaredOf(tkg.Encode(content, int(have%4)), int(want%3)))
 		if got.OK != (got.Problem == "") || got.OK && got.Corrected != "" || len(got.Findings) > 40 {
 			t.Fatalf("%+v", got)
 		}
 		if got.Corrected != "" {
-			if again := judgeSlot(slotOf(got.Corrected, int(want%3))); !again.OK {
+			if again := judgeOne(declaredOf(got.Corrected, int(want%3))); !again.OK {
 				t.Fatalf("the corrected value is not right: %s", again.Problem)
 			}
 		}

@@ -26,7 +26,7 @@ func TestHostileValues(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := judgeSlot(slotOf(tkg.Encode([]byte(content), 1), 2))
+			e := judgeOne(declaredOf(tkg.Encode([]byte(content), 1), 2))
 			if e.OK {
 				t.Error("it is taken for right")
 			}
@@ -45,13 +45,13 @@ func TestHostileValues(t *testing.T) {
 func TestPrivateKeyEvidence(t *testing.T) {
 	t.Parallel()
 	_, key := newCA(t, "Corp Root CA")
-	ev := evidenceOf(judgeSlot(slotOf(tkg.Encode(key, 1), 1)))
+	ev := evidenceOf(judgeOne(declaredOf(tkg.Encode(key, 1), 1)))
 	if ev.Check != "private-key" || ev.Verdict != plugins.Bad || !strings.Contains(ev.Text, "leaked") {
 		t.Errorf("%+v", ev)
 	}
-	s := slotOf(tkg.Encode(key, 1), 1)
-	s.where, s.Name = "TSC\n", "../../x\x1b[2J"
-	if ev := evidenceOf(judgeSlot(s)); strings.ContainsAny(ev.Subject, "\n\x1b") {
+	s := declaredOf(tkg.Encode(key, 1), 1)
+	s.Where, s.Name = "TSC\n", "../../x\x1b[2J"
+	if ev := evidenceOf(judgeOne(s)); strings.ContainsAny(ev.Subject, "\n\x1b") {
 		t.Errorf("names: %q", ev.Subject)
 	}
 }

@@ -17,32 +17,19 @@ import (
 // maxPEM bounds what is shown of an entry's certificates: an entry may hold a whole system bundle.
 const maxPEM = 64 << 10
 
-// slot is a place that holds one CA.
-type slot struct {
-	// where is the object's kind and name, path the field that holds the value or names it.
-	where, path string
-	tkg.TrustEntry
-	// layers is how many layers of base64 the place wants.
-	layers int
-	// absent is the form's id when there is no value to judge.
-	absent string
-	// twoByOldPages says that old copies of the vendor's page ask for two layers here (tkg-facts.md §1.0).
-	twoByOldPages bool
-}
-
 // judge decodes every value and compares them with the candidate. It is pure.
-func judge(slots []slot, candidate candidateFile) output {
+func judge(declared []tkg.Declared, candidate candidateFile) output {
 	out := output{OK: true, Entries: []entry{}, Candidate: judgeCandidate(candidate)}
 	names := map[[2]string]int{}
-	for _, s := range slots {
-		names[[2]string{s.where, s.Name}]++
+	for _, d := range declared {
+		names[[2]string{d.Where, d.Name}]++
 	}
-	for _, s := range slots {
-		judged := judgeSlot(s)
-		if !tkg.ValidTrustName(s.Name) && s.layers != tkg.LayersInline {
+	for _, d := range declared {
+		judged := judgeOne(d)
+		if !tkg.ValidTrustName(d.Name) && d.Layers != tkg.LayersInline {
 			judged.find(formBadName, "", true)
 		}
-		if count := names[[2]string{s.where, s.Name}]; count > 1 && s.layers == tkg.LayersService {
+		if count := names[[2]string{d.Where, d.Name}]; count > 1 && d.Layers == tkg.LayersService {
 			judged.find(formDuplicateName, fmt.Sprintf("%d entries have this name, and the nodes keep one file a name", count), true)
 		}
 		out.OK = out.OK && judged.OK
@@ -52,18 +39,18 @@ func judge(slots []slot, candidate candidateFile) output {
 	return out
 }
 
-func judgeSlot(s slot) entry {
+func judgeOne(d tkg.Declared) entry {
 	e := entry{
-		Where: shown(s.where), Path: s.path, Name: shown(s.Name), WantLayers: s.layers, OK: true,
+		Where: shown(d.Where), Path: shown(d.Path), Name: shown(d.Name), WantLayers: d.Layers, OK: true,
 		Findings: []finding{}, Subjects: []string{}, Fingerprints: []string{},
 	}
-	if s.absent != "" {
-		e.find(s.absent, "", s.absent != formUnread)
+	if d.Absent != "" {
+		e.find(string(d.Absent), "", d.Absent != tkg.AbsentUnread)
 		return e
 	}
-	decoded := tkg.Decode(s.Data, s.layers)
+	decoded := tkg.Decode(d.Data, d.Layers)
 	e.Layers = decoded.Layers
-	layersOf(&e, s, decoded)
+	layersOf(&e, d, decoded)
 	var found []*x509.Certificate
 	var whole bool
 	switch {
@@ -77,21 +64,21 @@ func judgeSlot(s slot) entry {
 		e.PEM = string(text)
 	}
 	if !e.OK && whole {
-		e.Corrected = corrected(found, s.layers)
+		e.Corrected = corrected(found, d.Layers)
 	}
 	return e
 }
 
 // layersOf notes what is wrong with the layers, and what is unusual about their base64.
-func layersOf(e *entry, s slot, decoded tkg.Decoded) {
+func layersOf(e *entry, d tkg.Declared, decoded tkg.Decoded) {
 	for _, form := range decoded.Forms {
 		switch form {
 		case tkg.FormDER: // said by the content
 		case tkg.FormWrapped:
 			e.find(string(form), "", false)
 		case tkg.FormPlain, tkg.FormTooManyLayers, tkg.FormTooFewLayers:
-			text := tkg.LayerProblem(decoded.Layers, s.layers)
-			if s.twoByOldPages && decoded.Layers == 2 {
+			text := tkg.LayerProblem(decoded.Layers, d.Layers)
+			if d.Way == tkg.WayTKC && decoded.Layers == 2 { // tkg-facts.md §1.0
 				text += " (old copies of the vendor's page ask for two in v1alpha3; the API's own types and the vendor's installer have one)"
 			}
 			e.find(string(form), text, true)

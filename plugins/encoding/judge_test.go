@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -40,8 +41,17 @@ func newCA(t *testing.T, name string) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 }
 
-func slotOf(data string, layers int) slot {
-	return slot{where: "TSC", path: "p", TrustEntry: tkg.TrustEntry{Name: "corp", Data: data}, layers: layers}
+func declaredOf(data string, layers int) tkg.Declared {
+	return tkg.Declared{Where: "TSC", Path: "p", Name: "corp", Data: data, Layers: layers}
+}
+
+// declaredList are the entries of a list.
+func declaredList(where, path string, entries []tkg.TrustEntry) []tkg.Declared {
+	var out []tkg.Declared
+	for i, e := range entries {
+		out = append(out, tkg.Declared{Where: where, Path: fmt.Sprintf("%s[%d].data", path, i), Name: e.Name, Data: e.Data, Layers: tkg.LayersService})
+	}
+	return out
 }
 
 func TestJudgeEntry(t *testing.T) {
@@ -76,7 +86,7 @@ func TestJudgeEntry(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := judgeSlot(slotOf(tc.data, 1))
+			got := judgeOne(declaredOf(tc.data, 1))
 			if got.OK != (tc.problem == "") || !strings.Contains(got.Problem, tc.problem) || got.OK != (got.Problem == "") {
 				t.Errorf("%s: ok %v, problem %q, want %q", tc.reason, got.OK, got.Problem, tc.problem)
 			}
@@ -87,7 +97,7 @@ func TestJudgeEntry(t *testing.T) {
 				t.Errorf("%s: subjects (-want, +got):\n%s", tc.reason, diff)
 			}
 			if got.Corrected != "" {
-				if again := judgeSlot(slotOf(got.Corrected, 1)); !again.OK || again.Corrected != "" {
+				if again := judgeOne(declaredOf(got.Corrected, 1)); !again.OK || again.Corrected != "" {
 					t.Errorf("%s: the corrected value is not right: %s", tc.reason, again.Problem)
 				}
 			}
@@ -167,7 +177,7 @@ func TestJudge(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := judge(append(slotsOf("TSC", "spec.a", tc.service), slotsOf("TKC", "spec.b", tc.cluster)...), tc.candidate)
+			got := judge(append(declaredList("TSC", "spec.a", tc.service), declaredList("TKC", "spec.b", tc.cluster)...), tc.candidate)
 			if got.OK != tc.ok {
 				t.Errorf("%s: ok is %v", tc.reason, got.OK)
 			}
@@ -197,7 +207,7 @@ func TestRespond(t *testing.T) {
 	t.Parallel()
 	ca, _ := newCA(t, "Corp Root CA")
 	entries := []tkg.TrustEntry{{Name: "good", Data: tkg.Encode(ca, 1)}, {Name: "bad", Data: tkg.Encode(ca, 2)}}
-	out := judge(slotsOf("TSC", servicePath, entries), candidateFile{"ca.pem", ca})
+	out := judge(declaredList("TSC", "spec.trust.additionalTrustedCAs", entries), candidateFile{"ca.pem", ca})
 	if diff := cmp.Diff("spec.trust.additionalTrustedCAs[1].data", out.Entries[1].Path); diff != "" {
 		t.Errorf("path (-want, +got):\n%s", diff)
 	}
