@@ -143,7 +143,11 @@ func (v *vantage) probeWorker(ctx context.Context, req probe.Request) (r probe.R
 	if err != nil {
 		return r, err
 	}
-	workers, err := nodelook.FindWorkers(ctx, client, v.nodes, v.ref)
+	find := nodelook.FindWorkers
+	if v.name != "" { // it may be one that never joined
+		find = nodelook.FindAll
+	}
+	workers, err := find(ctx, client, v.nodes, v.ref)
 	if err != nil {
 		return r, err
 	}

@@ -25,7 +25,10 @@ const (
 
 // Workers are the workers of a cluster and the way to them.
 type Workers struct {
-	Nodes       []tkg.Node
+	// Nodes are those that are asked.
+	Nodes []tkg.Node
+	// Unjoined are the workers that have not joined the cluster and are left alone, since others have: no pod runs on them.
+	Unjoined    []tkg.Node
 	Conf        plugins.Nodes
 	Credentials node.Credentials
 
@@ -33,26 +36,56 @@ type Workers struct {
 }
 
 // FindWorkers reads from the Supervisor which workers a cluster has and what opens them: their login, or for debug pods that of the
-// cluster. A cluster without a worker is an
-// error. It blocks on the network.
+// cluster. Those that have not joined are apart, unless none has. A cluster without a worker is an error. It blocks on the network.
 func FindWorkers(ctx context.Context, c *kube.Client, conf plugins.Nodes, ref tkg.Ref) (Workers, error) {
 	nodes, err := tkg.Workers(ctx, c, ref)
 	if err != nil {
 		return Workers{}, err
 	}
-	if len(nodes) == 0 {
-		return Workers{}, plugins.Hint(fmt.Errorf("cluster %s has no workers", ref),
-			"see what it waits for: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s", ref.Namespace, ref.Name)
+	var joined, unjoined []tkg.Node
+	for _, n := range nodes {
+		if n.Joined {
+			joined = append(joined, n)
+		} else {
+			unjoined = append(unjoined, n)
+		}
 	}
-	if conf.Via == viaDebugPod {
-		cluster, err := tkg.WorkloadClient(ctx, c, ref)
-		return Workers{Nodes: nodes, Conf: conf, cluster: cluster}, err
+	if len(joined) == 0 {
+		joined, unjoined = nodes, nil
 	}
-	credentials, err := tkg.NodeCredentials(ctx, c, ref)
+	return open(ctx, c, Workers{Nodes: joined, Unjoined: unjoined, Conf: conf}, ref)
+}
+
+// FindAll is FindWorkers for who looks at machines that never joined as well: all workers and, behind them, those of the control plane that
+// have not joined the cluster. A roll begins there.
+func FindAll(ctx context.Context, c *kube.Client, conf plugins.Nodes, ref tkg.Ref) (Workers, error) {
+	nodes, err := tkg.Workers(ctx, c, ref)
 	if err != nil {
 		return Workers{}, err
 	}
-	return Workers{Nodes: nodes, Conf: conf, Credentials: credentials}, nil
+	more, err := tkg.Unjoined(ctx, c, ref)
+	if err != nil {
+		return Workers{}, err
+	}
+	return open(ctx, c, Workers{Nodes: append(nodes, more...), Conf: conf}, ref)
+}
+
+// open adds what opens the nodes.
+func open(ctx context.Context, c *kube.Client, w Workers, ref tkg.Ref) (Workers, error) {
+	if len(w.Nodes) == 0 {
+		return Workers{}, plugins.Hint(fmt.Errorf("cluster %s has no workers", ref),
+			"see what it waits for: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s", ref.Namespace, ref.Name)
+	}
+	var err error
+	if w.Conf.Via == viaDebugPod {
+		w.cluster, err = tkg.WorkloadClient(ctx, c, ref)
+	} else {
+		w.Credentials, err = tkg.NodeCredentials(ctx, c, ref)
+	}
+	if err != nil {
+		return Workers{}, err
+	}
+	return w, nil
 }
 
 // errNotTried is for workers that were left alone because others could not be reached.
@@ -143,6 +176,9 @@ func (w Workers) one(ctx context.Context, i int, fn func(context.Context, int, *
 		return err
 	}
 	n := w.Nodes[i]
+	if w.cluster != nil && !n.Joined {
+		return plugins.Hint(fmt.Errorf("machine %s has not joined the cluster, so that no pod runs on it", n.Name), "look at it by SSH: connections.nodes.via: ssh")
+	}
 	target := node.Target{Name: n.Name, Address: n.Address, HostKeyAlias: string(n.MachineUID)}
 	conn, err := w.dial(ctx, target)
 	if err != nil {

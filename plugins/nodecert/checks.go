@@ -25,6 +25,7 @@ const (
 	ClockSkew        ID = "clock-skew"
 	RuntimeVersion   ID = "runtime-version"
 	RuntimeConfig    ID = "runtime-config"
+	NotJoined        ID = "not-joined"
 )
 
 // Remedy is what mends a finding.
@@ -75,6 +76,7 @@ func Checks() []Check {
 		{ClockSkew, []Remedy{FixClock}, false},
 		{RuntimeVersion, []Remedy{ReplaceCA, None}, false},
 		{RuntimeConfig, []Remedy{FixMirror, None}, false},
+		{NotJoined, []Remedy{FixEncoding, None}, false},
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 type question struct {
 	wanted    []declaration
 	candidate []anchor
+	// now is the time of this machine.
+	now time.Time
 }
 
 // answer is what one worker said, or why it said nothing.
@@ -34,8 +36,10 @@ func (q question) conclude(nodes []tkg.Node, answers []answer) (output, []plugin
 	for i, a := range answers {
 		r := q.result(nodes[i], a)
 		out.Nodes = append(out.Nodes, r)
-		out.CandidateOnAll = out.CandidateOnAll && r.Candidate
-		out.OK = out.OK && r.ok()
+		if !nodes[i].ControlPlane { // those are looked at only when they never joined
+			out.CandidateOnAll = out.CandidateOnAll && r.Candidate
+			out.OK = out.OK && r.ok()
+		}
 		evidence = append(evidence, r.evidence(a, len(q.candidate) > 0)...)
 	}
 	return out, evidence
@@ -47,7 +51,7 @@ func (r result) ok() bool {
 }
 
 func (q question) result(n tkg.Node, a answer) result {
-	r := result{Name: n.Name, Pool: n.Pool, Address: n.Address, Created: stamp(n.Created), Files: []file{}, Findings: []finding{}}
+	r := result{Name: n.Name, Pool: n.Pool, Address: n.Address, Created: stamp(n.Created), Files: []file{}, Findings: q.unjoined(n)}
 	if a.err != nil {
 		r.Error = a.err.Error()
 		return r
@@ -65,6 +69,32 @@ func (q question) result(n tkg.Node, a answer) result {
 		r.Files = append(r.Files, f)
 	}
 	return r
+}
+
+// slow is after how long a machine that has not joined is taken for one that does not: a whole cluster is up in four to nine minutes
+// (tkg-facts.md §4).
+const slow = 15 * time.Minute
+
+// unjoined tells of a machine that is no node of the cluster.
+func (q question) unjoined(n tkg.Node) []finding {
+	if n.Joined {
+		return []finding{}
+	}
+	f := finding{ID: NotJoined, Subject: n.Name, Remedy: None, Text: "the machine has not joined the cluster: its Machine has no nodeRef"}
+	if n.ControlPlane {
+		f.Text = "this machine of the control plane has not joined the cluster: its Machine has no nodeRef"
+	}
+	if age := q.now.Sub(n.Created); !n.Created.IsZero() && age < slow {
+		f.Text += fmt.Sprintf(", %s after it was made; that may yet come", age.Truncate(time.Second))
+	} else {
+		f.Text += "; it was made on " + stamp(n.Created) + ", and a roll waits for it"
+		f.Bad = true
+	}
+	if i := slices.IndexFunc(q.wanted, func(d declaration) bool { return !d.clean() }); i >= 0 {
+		f.Remedy, f.Bad = FixEncoding, true
+		f.Text += fmt.Sprintf("; a declared CA, %s, cannot be used as it is stored, with which nodes may not come up: %s", q.wanted[i].name, q.wanted[i].problem())
+	}
+	return []finding{f}
 }
 
 // candidateFile returns the file from which Go takes the candidate.
@@ -90,7 +120,11 @@ func (f file) shownBy(other file) bool {
 func (r result) evidence(a answer, hasCandidate bool) []plugins.Evidence {
 	subject := "node " + r.Name
 	if r.Error != "" {
-		return []plugins.Evidence{{Subject: subject, Check: "node-asked", Verdict: plugins.Bad, Text: r.Error}}
+		out := []plugins.Evidence{{Subject: subject, Check: "node-asked", Verdict: plugins.Bad, Text: r.Error}}
+		for _, f := range r.Findings {
+			out = append(out, f.evidence(subject))
+		}
+		return out
 	}
 	var out []plugins.Evidence
 	for _, f := range r.Files {
@@ -154,8 +188,11 @@ func stamp(t time.Time) string {
 }
 
 func summary(out output, declared int, hasCandidate bool) string {
-	bad, silent, has := 0, 0, 0
+	bad, silent, has, unjoined := 0, 0, 0, 0
 	for _, n := range out.Nodes {
+		if slices.ContainsFunc(n.Findings, func(f finding) bool { return f.ID == NotJoined }) {
+			unjoined++
+		}
 		switch {
 		case n.Error != "":
 			silent++
@@ -179,6 +216,9 @@ func summary(out output, declared int, hasCandidate bool) string {
 	}
 	if silent > 0 {
 		text += fmt.Sprintf("; %d more could not be asked", silent)
+	}
+	if unjoined > 0 {
+		text += fmt.Sprintf("; %d of all have not joined the cluster", unjoined)
 	}
 	return text
 }

@@ -9,15 +9,6 @@ import (
 	"github.com/tkgfix/tkgfix/internal/tkg"
 )
 
-// source is a list of declared CAs.
-type source struct {
-	// name is what people call the list.
-	name    string
-	entries []tkg.TrustEntry
-	// changed is when it was last changed, zero if that is not known.
-	changed time.Time
-}
-
 // declaration is a name under which a CA is declared, with the values that it has. There are two when the cluster and
 // TkgServiceConfiguration use one name: which of them wins is not established (tkg-facts.md §10).
 type declaration struct {
@@ -25,11 +16,14 @@ type declaration struct {
 	values []value
 	// shadowed reports that it stands in TkgServiceConfiguration alone while the cluster has a list of its own.
 	shadowed bool
+	// nameless reports that what its file on a node is called is not established (tkg-facts.md §10): it is looked for by its certificates.
+	nameless bool
 }
 
 // value is one declared value.
 type value struct {
-	source  string
+	source string
+	// changed is the last time at which it can have been changed, zero if that is not known.
 	changed time.Time
 	decoded tkg.Decoded
 	// wanted are the certificates in it, even those that Go drops because of their form.
@@ -43,28 +37,81 @@ func (v value) clean() bool {
 	return v.decoded.Problem == "" && len(v.wanted) > 0 && !slices.ContainsFunc(v.bundle.Findings, func(f certs.Finding) bool { return f.Fatal })
 }
 
-// declarations joins the lists by name, the cluster's own first.
-func declarations(sources ...source) []declaration {
-	var out []declaration
-	for n, s := range sources {
-		for _, e := range s.entries {
-			if !tkg.ValidTrustName(e.Name) {
-				continue // check-encoding reports it; it could not be a file's name
-			}
-			i := slices.IndexFunc(out, func(d declaration) bool { return d.name == e.Name })
-			if i < 0 {
-				i = len(out)
-				out = append(out, declaration{name: e.Name, shadowed: n > 0 && len(sources[0].entries) > 0})
-			}
-			out[i].values = append(out[i].values, readValue(s, e.Data))
+// toCompare returns what nodes can be compared with, the cluster's own first, and warnings about the rest.
+func toCompare(list []tkg.Declared) (out []tkg.Declared, warnings []string) {
+	for _, d := range list {
+		switch {
+		case d.Conflicting:
+			continue // check-encoding shows it
+		case d.Absent == tkg.AbsentUnread:
+			warnings = append(warnings, d.Where+" may not be read with this login: the nodes cannot be compared with its key "+d.Name)
+		case d.Absent != "":
+			warnings = append(warnings, fmt.Sprintf("%s, key %s, is named by %s, and is not there: nodes that need it do not come up", d.Where, d.Name, d.NamedBy))
+		default:
+			out = append(out, d)
 		}
+	}
+	slices.SortStableFunc(out, func(a, b tkg.Declared) int { return order(a) - order(b) })
+	return out, warnings
+}
+
+func order(d tkg.Declared) int {
+	if d.Service() {
+		return 1
+	}
+	return 0
+}
+
+// declarations joins what becomes one file: by its name or, where that says nothing of the file, by where it lies.
+func declarations(list ...tkg.Declared) []declaration {
+	var out []declaration
+	at := map[string]int{}
+	hasOwn := slices.ContainsFunc(list, func(d tkg.Declared) bool { return !d.Service() })
+	for _, d := range list {
+		nameless := d.Way == tkg.WayOSConfiguration
+		if !nameless && !tkg.ValidTrustName(d.Name) {
+			continue // check-encoding reports it; it could not be a file's name
+		}
+		name, key := d.Name, "name "+d.Name
+		if nameless {
+			name, key = placeOf(d), "place "+placeOf(d)
+		}
+		i, known := at[key]
+		if !known {
+			i = len(out)
+			at[key] = i
+			out = append(out, declaration{name: name, nameless: nameless, shadowed: d.Service() && hasOwn})
+		}
+		if known && nameless {
+			continue // named twice
+		}
+		out[i].values = append(out[i].values, readValue(d))
 	}
 	return out
 }
 
+// placeOf names a CA by where it lies.
+func placeOf(d tkg.Declared) string {
+	if d.Secret != "" {
+		return d.Secret + "/" + d.Name
+	}
+	return d.Path
+}
+
+// sourceOf is what people call the object that holds a value.
+func sourceOf(d tkg.Declared) string {
+	switch {
+	case d.Service():
+		return tkg.ServiceKind
+	case d.Secret != "":
+		return "the Secret " + d.Secret
+	}
+	return "the cluster's own trust"
+}
+
 // readValue reads a stored value, however often it is encoded: what is wrong with that shows on the node.
-func readValue(s source, data string) value {
-	v := value{source: s.name, changed: s.changed, decoded: tkg.Decode(data, tkg.LayersService)}
+func readValue(d tkg.Declared) value {
+	v := value{source: sourceOf(d), changed: d.Change.Until, decoded: tkg.Decode(d.Data, d.Layers)}
 	content := v.decoded.PEM
 	if content == nil {
 		content = v.decoded.DER

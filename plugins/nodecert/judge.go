@@ -1,6 +1,7 @@
 package nodecert
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +14,11 @@ import (
 // judge says what a worker that was made at a time holds of a declared CA. Where several files carry the name, the one that Go reads
 // counts.
 func (v view) judge(d declaration, created time.Time) (file, []finding) {
-	out := file{Name: d.name, Path: v.TrustPath(d.name), State: missing, Wanted: d.wanted(), Found: []string{}}
-	best := v.named(d.name)
+	out := file{Name: d.name, State: missing, Wanted: d.wanted(), Found: []string{}}
+	best := v.holder(d)
+	if !d.nameless {
+		out.Path, best = v.TrustPath(d.name), v.named(d.name)
+	}
 	if best == nil {
 		return v.absent(out, d, created)
 	}
@@ -51,6 +55,31 @@ func (v view) named(name string) *fileView {
 	return &v.files[best]
 }
 
+// holder returns the one of TKG's files, whatever it is called, that holds all of what is declared; nil if there is none. Of several that from
+// which Go takes it counts, then the one that Go reads.
+func (v view) holder(d declaration) *fileView {
+	best, rank := -1, 0
+	for i, f := range v.files {
+		if _, ours := f.Name(); !ours || !d.fits(newSet(f.taken, f.lost)) {
+			continue
+		}
+		r := 1
+		if f.Go {
+			r++
+		}
+		if d.fits(newSet(f.taken)) {
+			r += 2
+		}
+		if r > rank {
+			best, rank = i, r
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	return &v.files[best]
+}
+
 // state tells how a file stands to what is declared.
 func (v view) state(f fileView, d declaration) string {
 	switch {
@@ -75,37 +104,53 @@ func isText(data []byte) bool {
 	return !slices.ContainsFunc(data, func(b byte) bool { return b < ' ' && b != '\n' && b != '\r' && b != '\t' || b >= 0x7f })
 }
 
-// absent judges a name of which there is no file.
+// absent judges a CA of which there is no file by its name or, for one without, no file of TKG's that holds it.
 func (v view) absent(out file, d declaration, created time.Time) (file, []finding) {
-	if i := slices.IndexFunc(v.Unreadable, func(p string) bool { return ofName(p, d.name) }); i >= 0 {
-		out.Path, out.State = v.Unreadable[i], unreadable
-		return out, []finding{{FileUnreadable, out.Path, "the login may not read it, and sudo asks for a password: what is in it is not known", None, false}}
+	unread := slices.IndexFunc(v.Unreadable, d.mayBe)
+	if unread >= 0 && !d.nameless {
+		return v.unread(out, unread)
 	}
 	if f := v.carrier(d); f != nil {
 		out.Path, out.State, out.NewerThanContainerd = f.Path, present, v.NewerThanContainerd(f.File)
-		out.Found, out.Text = out.Wanted, "there is no file of this name, and Go takes the CA from this one"
+		out.Found, out.Text = out.Wanted, d.lacksFile()+", and Go takes the CA from this one"
 		return out, nil
 	}
 	if d.fits(v.taken) {
-		out.State, out.Found, out.Text = present, out.Wanted, "there is no file of this name, and Go takes the CAs from several others"
+		out.State, out.Found, out.Text = present, out.Wanted, d.lacksFile()+", and Go takes the CAs from several others"
 		return out, nil
 	}
-	if i := slices.IndexFunc(v.Large, func(f nodelook.LargeFile) bool { return ofName(f.Path, d.name) }); i >= 0 {
+	if unread >= 0 {
+		return v.unread(out, unread)
+	}
+	if i := slices.IndexFunc(v.Large, func(f nodelook.LargeFile) bool { return d.mayBe(f.Path) }); i >= 0 {
 		out.Path, out.State = v.Large[i].Path, tooLarge
 		return out, []finding{{FileTooLarge, out.Path, "it is larger than 1 MiB, or than 4 MiB with the other files, and was not read: no CA is as large", RollNode, true}}
 	}
 	f := explain(fileView{File: nodelook.File{Path: out.Path}}, missing, d, created)
 	for from, to := range v.Links {
-		if ofName(from, d.name) {
+		if !d.nameless && d.mayBe(from) {
 			f.Subject, f.Text = from, fmt.Sprintf("it is a link to %s, where nothing is; %s", to, f.Text)
 		}
 	}
 	return out, []finding{f}
 }
 
-func ofName(file, name string) bool {
+func (v view) unread(out file, i int) (file, []finding) {
+	out.Path, out.State = v.Unreadable[i], unreadable
+	return out, []finding{{FileUnreadable, out.Path, "the login may not read it, and sudo asks for a password: what is in it is not known", None, false}}
+}
+
+// mayBe reports that a path may be that of the file of a CA: it has the name, or it is one of TKG's where the name is not known.
+func (d declaration) mayBe(file string) bool {
 	n, ok := nodelook.TrustName(file)
-	return ok && n == name
+	return ok && (d.nameless || n == d.name)
+}
+
+func (d declaration) lacksFile() string {
+	if d.nameless {
+		return "none of TKG's files holds it"
+	}
+	return "there is no file of this name"
 }
 
 // carrier returns the file from which Go takes one of the declared values: of several the oldest, since containerd knows it if it
@@ -122,7 +167,7 @@ func (v view) carrier(d declaration) *fileView {
 
 // explain makes the finding for a file that is not as it was declared.
 func explain(f fileView, state string, d declaration, created time.Time) finding {
-	out := finding{Subject: f.Path, Remedy: RollNode, Bad: true}
+	out := finding{Subject: cmp.Or(f.Path, d.name), Remedy: RollNode, Bad: true}
 	out.ID, out.Text = describe(f, state, d)
 	newest := d.newest()
 	switch {
@@ -156,7 +201,7 @@ func describe(f fileView, state string, d declaration) (ID, string) {
 		if d.tooFew() {
 			return FileUnderEncoded, "there is no file: cloud-init writes none when what it decodes is no base64"
 		}
-		text := "there is no file of the name, and no other from which Go takes the CA"
+		text := d.lacksFile() + ", and there is no other from which Go takes the CA"
 		if d.shadowed {
 			text += "; the cluster has a list of its own, and whether that replaces TkgServiceConfiguration's is documented nowhere"
 		}

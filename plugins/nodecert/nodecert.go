@@ -1,5 +1,5 @@
-// Package nodecert is the step verify-node-cert: what each worker really holds of the CAs that TkgServiceConfiguration and the
-// cluster's own trust declare.
+// Package nodecert is the step verify-node-cert: what each worker really holds of the CAs that are declared for its cluster (tkg.ReadTrust),
+// and what a machine holds that never became a node.
 //
 // A file on a node is what is configured made effective: missing, encoded once too often, of another key, not taken by Go, or
 // younger than the containerd that should know it (tkg-facts.md §2, §11.13).
@@ -10,9 +10,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tkgfix/tkgfix/internal/inputfile"
 	"github.com/tkgfix/tkgfix/internal/kube"
@@ -60,12 +57,12 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	q := question{candidate: anchors(candidate)}
+	q := question{candidate: anchors(candidate), now: s.env.Now()}
 	var warnings []string
 	if q.wanted, warnings, err = declared(ctx, c, ref); err != nil {
 		return none, err
 	}
-	workers, err := nodelook.FindWorkers(ctx, c, *req.Connections.Nodes, ref)
+	workers, err := nodelook.FindAll(ctx, c, *req.Connections.Nodes, ref)
 	if err != nil {
 		return none, err
 	}
@@ -120,46 +117,16 @@ func (s step) ask(ctx context.Context, workers nodelook.Workers) ([]answer, erro
 	return out, nil
 }
 
-// declared reads what nodes of the cluster should hold: the cluster's own trust and that of TkgServiceConfiguration, which not
-// everybody may read (tkg-facts.md §5).
+// declared reads what nodes of the cluster should hold.
 func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, []string, error) {
 	owner, err := tkg.FindOwner(ctx, c, ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	if owner.Way != tkg.WayTKC {
-		return nil, nil, fmt.Errorf("cluster %s is a %s: its nodes' trust is not looked at yet", ref, owner.Kind)
-	}
-	own, err := tkg.ClusterTrust(owner.Object)
+	all, warnings, err := tkg.ReadTrust(ctx, c, owner)
 	if err != nil {
 		return nil, nil, err
 	}
-	ofCluster := source{name: "the cluster's own trust", entries: own, changed: tkg.ClusterTrustChanged(owner.Object).Until}
-	ofService, err := serviceTrust(ctx, c)
-	if apierrors.IsForbidden(err) {
-		warning := fmt.Sprintf("TkgServiceConfiguration may not be read with this login: only the cluster's own trust was compared (%v)", err)
-		return declarations(ofCluster), []string{warning}, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return declarations(ofCluster, ofService), nil, nil
-}
-
-func serviceTrust(ctx context.Context, c *kube.Client) (source, error) {
-	out := source{name: "TkgServiceConfiguration"}
-	r, err := c.Resource(ctx, tkg.RunGroup, "TkgServiceConfiguration")
-	if err != nil {
-		return out, err
-	}
-	obj, err := c.Get(ctx, r, "", tkg.ServiceConfigurationName)
-	if apierrors.IsNotFound(err) {
-		return out, nil
-	}
-	if err != nil {
-		return out, err
-	}
-	out.changed = tkg.ServiceTrustChanged(obj).Until
-	out.entries, err = tkg.ServiceTrust(obj)
-	return out, err
+	list, more := toCompare(all)
+	return declarations(list...), append(warnings, more...), nil
 }

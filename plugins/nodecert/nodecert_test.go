@@ -52,13 +52,18 @@ func other(path string, data []byte) nodelook.File {
 	return nodelook.File{Path: path, Data: data, Changed: before, Placed: before}
 }
 
-// as is a list of declared values of one name, each in a list of its own.
-func as(values ...string) []source {
-	var out []source
+// as are declared values of one name: the first is the cluster's own, the second TkgServiceConfiguration's.
+func as(values ...string) []tkg.Declared {
+	var out []tkg.Declared
 	for i, v := range values {
-		out = append(out, source{name: []string{"the cluster's own trust", "TkgServiceConfiguration"}[i], entries: []tkg.TrustEntry{{Name: "corp", Data: v}}})
+		out = append(out, tkg.Declared{Name: "corp", Data: v, Layers: tkg.LayersService, Way: []tkg.Way{tkg.WayTKC, ""}[i]})
 	}
 	return out
+}
+
+// secretly is a value of a Secret that osConfiguration names.
+func secretly(value string) tkg.Declared {
+	return tkg.Declared{Where: "Secret team-a/s", Secret: "s", Name: "ca.crt", Data: value, Layers: tkg.LayersSecret, Way: tkg.WayOSConfiguration}
 }
 
 // python is what Python's b64decode, by which cloud-init writes files, makes of text: it skips what is no letter of base64, and the first
@@ -215,7 +220,7 @@ func TestStale(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sources := as(c.stored)
-			sources[0].changed = c.changed
+			sources[0].Change.Until = c.changed
 			_, got := newView(nodelook.Look{Files: c.files}).judge(declarations(sources...)[0], before)
 			if len(got) != 1 || got[0].ID != c.want || got[0].Remedy != c.remedy || !got[0].Bad {
 				t.Errorf("%s: want %s with %s, got %+v", c.reason, c.want, c.remedy, got)
@@ -227,27 +232,29 @@ func TestStale(t *testing.T) {
 func TestListsThatMayReplaceEachOther(t *testing.T) {
 	t.Parallel()
 	value := tkg.Encode(registrytest.NewRoot(t, "Corp Root CA").PEM(), 1)
-	list := func(names ...string) source {
-		out := source{name: "a list"}
-		for _, name := range names {
-			out.entries = append(out.entries, tkg.TrustEntry{Name: name, Data: value})
+	list := func(way tkg.Way) func(names ...string) []tkg.Declared {
+		return func(names ...string) (out []tkg.Declared) {
+			for _, name := range names {
+				out = append(out, tkg.Declared{Name: name, Data: value, Layers: tkg.LayersService, Way: way})
+			}
+			return out
 		}
-		return out
 	}
+	own, service := list(tkg.WayTKC), list("")
 	cases := map[string]struct {
 		reason       string
-		own, service source
+		own, service []tkg.Declared
 		want         bool
 	}{
-		"ServiceAlone": {reason: "the cluster says nothing", own: list(), service: list("corp")},
-		"ClusterAlone": {reason: "its own list counts", own: list("corp"), service: list()},
-		"Both":         {reason: "it stands in both", own: list("corp"), service: list("corp")},
-		"Shadowed":     {reason: "the cluster has a list in which it does not stand", own: list("other"), service: list("corp"), want: true},
+		"ServiceAlone": {reason: "the cluster says nothing", own: own(), service: service("corp")},
+		"ClusterAlone": {reason: "its own list counts", own: own("corp"), service: service()},
+		"Both":         {reason: "it stands in both", own: own("corp"), service: service("corp")},
+		"Shadowed":     {reason: "the cluster has a list in which it does not stand", own: own("other"), service: service("corp"), want: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, d := range declarations(c.own, c.service) {
+			for _, d := range declarations(slices.Concat(c.own, c.service)...) {
 				_, found := newView(nodelook.Look{}).judge(d, before)
 				if says := strings.Contains(found[0].Text, "documented nowhere"); d.name == "corp" && says != c.want {
 					t.Errorf("%s: want it said %v, got %q", c.reason, c.want, found[0].Text)
@@ -260,7 +267,7 @@ func TestListsThatMayReplaceEachOther(t *testing.T) {
 func TestNamesThatAreNoFileNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"../../etc/shadow", "a\nb", "", "a b", strings.Repeat("x", 300)} {
-		if got := declarations(source{entries: []tkg.TrustEntry{{Name: name, Data: "x"}}}); got != nil {
+		if got := declarations(tkg.Declared{Name: name, Data: "x", Layers: 1}); got != nil {
 			t.Errorf("%q could not be a file's name, got %+v", name, got)
 		}
 	}
@@ -270,16 +277,16 @@ func TestDuplicates(t *testing.T) {
 	t.Parallel()
 	ca, stranger := registrytest.NewRoot(t, "Corp Root CA"), registrytest.NewRoot(t, "Corp Root CA")
 	right, wrong := tkg.Encode(ca.PEM(), 1), tkg.Encode(stranger.PEM(), 1)
-	twice := source{name: "the cluster's own trust", entries: []tkg.TrustEntry{{Name: "corp", Data: right}, {Name: "corp", Data: wrong}}}
+	twice := append(as(right), as(wrong)...)
 	cases := map[string]struct {
 		reason  string
-		sources []source
+		sources []tkg.Declared
 		want    []Remedy
 	}{
 		"One":       {reason: "a name for itself", sources: as(right)},
 		"SameCA":    {reason: "both lists say the same", sources: as(right, right), want: []Remedy{None}},
 		"OtherKey":  {reason: "both lists become one file", sources: as(right, wrong), want: []Remedy{Rename}},
-		"InOneList": {reason: "so do two entries of one list", sources: []source{twice}, want: []Remedy{Rename}},
+		"InOneList": {reason: "so do two entries of one list", sources: twice, want: []Remedy{Rename}},
 		"Unread":    {reason: "what cannot be read is not the same", sources: as(right, "%%%"), want: []Remedy{Rename}},
 	}
 	for name, c := range cases {
@@ -310,7 +317,7 @@ func TestConclude(t *testing.T) {
 	declared := goFile(photon, ca.PEM())
 	inBundle := goFile(bundled, ca.PEM())
 	byHand := nodelook.File{Path: "/etc/ssl/certs/corp.pem", Data: stranger.PEM(), Changed: started.Add(time.Hour), Go: true}
-	nodes := []tkg.Node{{Name: "a", Pool: "np1", Address: "10.0.0.1", Created: before}, {Name: "b", Pool: "np2", Address: "10.0.0.2", Created: before}}
+	nodes := []tkg.Node{{Name: "a", Pool: "np1", Address: "10.0.0.1", Created: before, Joined: true}, {Name: "b", Pool: "np2", Address: "10.0.0.2", Created: before, Joined: true}}
 	q := question{wanted: declarations(as(tkg.Encode(ca.PEM(), 1))...), candidate: anchors([]*x509.Certificate{stranger.Cert})}
 
 	out, evidence := q.conclude(nodes, []answer{look(inBundle, declared), look(inBundle, declared, byHand)})
@@ -360,7 +367,7 @@ func TestOneSilentNode(t *testing.T) {
 	t.Parallel()
 	ca := registrytest.NewRoot(t, "Corp Root CA")
 	q := question{wanted: declarations(as(tkg.Encode(ca.PEM(), 1))...), candidate: anchors([]*x509.Certificate{ca.Cert})}
-	nodes := []tkg.Node{{Name: "a"}, {Name: "b", Pool: "np2", Address: "10.0.0.2"}}
+	nodes := []tkg.Node{{Name: "a", Joined: true}, {Name: "b", Pool: "np2", Address: "10.0.0.2", Joined: true}}
 	out, evidence := q.conclude(nodes, []answer{{look: nodelook.Look{Files: []nodelook.File{goFile(photon, ca.PEM())}}}, {err: errors.New("node b: no route")}})
 	if out.OK || out.CandidateOnAll {
 		t.Errorf("what is not known of one is not known of all: %+v", out)

@@ -91,9 +91,9 @@ func TestRealNodes(t *testing.T) {
 			server.Symlink(t, "../../ca-trust/extracted/pem/tls-ca-bundle.pem", bundled)
 			server.Symlink(t, "../pki/tls/certs", "/etc/ssl/certs")
 		}
-		workers.Nodes = append(workers.Nodes, tkg.Node{Name: fmt.Sprintf("n%d", i), Pool: "np1", Address: server.Address, MachineUID: types.UID(fmt.Sprintf("uid-%d", i))})
+		workers.Nodes = append(workers.Nodes, tkg.Node{Name: fmt.Sprintf("n%d", i), Pool: "np1", Address: server.Address, MachineUID: types.UID(fmt.Sprintf("uid-%d", i)), Joined: true})
 	}
-	workers.Nodes = append(workers.Nodes, tkg.Node{Name: "gone", Pool: "np2", Address: "127.0.0.77", MachineUID: "uid-gone"})
+	workers.Nodes = append(workers.Nodes, tkg.Node{Name: "gone", Pool: "np2", Address: "127.0.0.77", MachineUID: "uid-gone", Joined: true})
 
 	answers, err := step{env: sdk.Env{}.Complete()}.ask(t.Context(), workers)
 	if err != nil {

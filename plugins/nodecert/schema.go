@@ -19,7 +19,7 @@ const outputSchema = `{
   "properties": {
     "nodes": {
       "type": "array",
-      "description": "the workers, by name",
+      "description": "the workers, by name, and behind them the machines of the control plane that have not joined the cluster",
       "items": {
         "type": "object",
         "additionalProperties": false,
@@ -46,8 +46,8 @@ const outputSchema = `{
               "additionalProperties": false,
               "required": ["name", "path", "state", "text", "wanted", "found", "newerThanContainerd"],
               "properties": {
-                "name": {"type": "string", "description": "name of the CA in TkgServiceConfiguration or in the cluster's trust; the file's name if it is declared nowhere"},
-                "path": {"type": "string", "description": "where it is, or where it was expected"},
+                "name": {"type": "string", "description": "name of the CA in TkgServiceConfiguration or in the cluster's trust; secret/key of one that osConfiguration names; the file's name if it is declared nowhere"},
+                "path": {"type": "string", "description": "where it is, or where it was expected; empty if it is nowhere and what the file is called is not established"},
                 "state": {
                   "type": "string",
                   "enum": ["present", "missing", "not-pem", "over-encoded", "under-encoded", "other-certificate", "ignored-by-go", "unreadable", "too-large"],

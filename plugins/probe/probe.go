@@ -74,7 +74,11 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	return plugins.PlanResponse{Outputs: raw, Evidence: evidence, Summary: summary(out, in.CA != "")}, nil
+	var warnings []string
+	for _, n := range workers.Unjoined {
+		warnings = append(warnings, "machine "+n.Name+" has not joined the cluster and was not asked: verify-node-cert looks at it")
+	}
+	return plugins.PlanResponse{Outputs: raw, Evidence: evidence, Warnings: warnings, Summary: summary(out, in.CA != "")}, nil
 }
 
 // Apply is never called: the step only reads.

@@ -166,6 +166,9 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
+	if n := len(workers.Unjoined); n > 0 {
+		return none, plugins.NotYet("%d of %d workers have not joined the cluster yet: %s", n, n+len(workers.Nodes), workers.Unjoined[0].Name)
+	}
 	if waiting := addressless(workers.Nodes); waiting != "" {
 		return none, plugins.NotYet("%s", waiting)
 	}

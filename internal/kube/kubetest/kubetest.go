@@ -28,7 +28,7 @@ import (
 type Server struct {
 	// Kinds are served, as group/version/Kind, v1/Kind for the core group; those of Objects need not be named.
 	Kinds []string
-	// Objects are in YAML or JSON.
+	// Objects are in YAML or JSON. Each can be read in every version of its group and keeps the form that it has here.
 	Objects []string
 	// Forbidden are the resources, as kubectl names them, that this login may not read: tkgserviceconfigurations.
 	Forbidden []string
@@ -159,7 +159,7 @@ func (s *Server) read(gv schema.GroupVersion, path []string, r *http.Request) (i
 	}
 	items := []any{}
 	for _, u := range s.objects {
-		if gvk := u.GroupVersionKind(); gvk.GroupVersion() != gv || plural(gvk.Kind) != path[0] || namespace != "" && u.GetNamespace() != namespace {
+		if gvk := u.GroupVersionKind(); gvk.Group != gv.Group || plural(gvk.Kind) != path[0] || namespace != "" && u.GetNamespace() != namespace {
 			continue
 		}
 		if len(path) == 2 && u.GetName() == path[1] {
