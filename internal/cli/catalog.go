@@ -18,6 +18,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/plugindir"
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/clusters"
 	"github.com/tkgfix/tkgfix/plugins/detect"
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
 	"github.com/tkgfix/tkgfix/plugins/encoding"
@@ -36,6 +37,7 @@ import (
 func shipped() []plugins.Step {
 	env := sdk.Env{Now: time.Now}
 	return []plugins.Step{
+		clusters.New(env),
 		detect.New(env),
 		nodecert.New(env),
 		probe.New(env),

@@ -91,7 +91,11 @@ func request(c *cli.Context, w *workflow.Workflow) (engine.Request, error) {
 	if err != nil {
 		return engine.Request{}, plugins.Hint(err, "%s", usageOf(c, w))
 	}
-	req := engine.Request{Workflow: w}
+	dir, err := os.Getwd()
+	if err != nil {
+		return engine.Request{}, fmt.Errorf("find the folder in which paths begin: %w", err)
+	}
+	req := engine.Request{Workflow: w, Dir: dir}
 	for _, in := range w.Inputs {
 		v := plan.Input{Name: in.Name, Value: values[in.Name]}
 		if path, ok := v.Value.(string); ok && in.Type == "file" && path != "" {

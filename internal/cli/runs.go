@@ -167,6 +167,9 @@ func (a *app) showRun(c *cli.Context) error {
 			return err
 		}
 	}
+	if err := report.NotBegun(a.ui.Out, r); err != nil {
+		return err
+	}
 	switch {
 	case len(r.PendingGates(a.now())) > 0 && !r.Final():
 		a.waiting(c, r)

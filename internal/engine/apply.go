@@ -27,7 +27,7 @@ func (x *execution) apply(ctx context.Context, id string, ok plan.Approved) erro
 	x.tell(Event{Kind: EventApplying, ID: s.ID, Step: &s})
 	req := plugins.ApplyRequest{
 		RunID: x.run.ID, StepID: s.ID, Effect: s.Effect, Input: s.Input, Changes: s.Changes,
-		Connections: plan.Allowed(x.run.Created.Connections, impl.Describe()),
+		Connections: s.Connections(x.run.Created.Connections, impl.Describe()),
 	}
 	defer x.begin(s.ID)()
 	var resp plugins.ApplyResponse

@@ -73,6 +73,7 @@ const (
 	EventApplied  EventKind = "applied"  // a step has acted
 	EventVoided   EventKind = "voided"   // an approval is void; Moved is set
 	EventFailed   EventKind = "failed"   // a step failed
+	EventBrake    EventKind = "brake"    // instances are not begun; Text says why, NotBegun which
 	EventAnew     EventKind = "anew"     // the run is planned anew, and Text says why
 	EventStopping EventKind = "stopping" // the run is stopping, and Text is in flight
 )
@@ -85,6 +86,8 @@ type Event struct {
 	Step  *plan.Step
 	Plan  *plan.Plan
 	Moved []string
+	// NotBegun are the ids of the instances that a brake holds back.
+	NotBegun []string
 }
 
 // Request asks for a new run.
@@ -96,12 +99,14 @@ type Request struct {
 	Connections plugins.Connections
 	// AllowedSigners is the absolute path of the file by which signed approvals are judged; empty if they need no signature.
 	AllowedSigners string
+	// Dir is the absolute path of the folder in which relative paths of steps begin.
+	Dir string
 }
 
 func (e *Engine) created(req Request) Created {
 	return Created{
 		File: req.Workflow.File, Source: string(req.Workflow.Source), Inputs: req.Inputs, Connections: req.Connections,
-		AllowedSigners: req.AllowedSigners, By: e.Me, Version: e.Version,
+		AllowedSigners: req.AllowedSigners, Dir: req.Dir, By: e.Me, Version: e.Version,
 	}
 }
 

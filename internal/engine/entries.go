@@ -23,6 +23,7 @@ const (
 	kindAttempt   = "step.attempt"
 	kindApplied   = "step.finished"
 	kindFailed    = "step.failed"
+	kindBraked    = "step.braked"
 	kindIntended  = "effect.intended"
 	kindDone      = "effect.done"
 	kindResolved  = "effect.resolved"
@@ -55,8 +56,10 @@ type Created struct {
 	Connections plugins.Connections `json:"connections"`
 	// AllowedSigners is the file by which signed approvals are judged.
 	AllowedSigners string `json:"allowedSigners,omitempty"`
-	By             Actor  `json:"by"`
-	Version        string `json:"version"`
+	// Dir is the folder in which relative paths of steps begin; empty in journals of before there were any.
+	Dir     string `json:"dir,omitempty"`
+	By      Actor  `json:"by"`
+	Version string `json:"version"`
 }
 
 type resumed struct {
@@ -115,6 +118,14 @@ type failed struct {
 	Kind  plugins.ErrorKind `json:"errorKind"`
 	Error string            `json:"error"`
 	Hint  string            `json:"hint,omitempty"`
+}
+
+// braked says that a step begins no more of its instances in this attempt.
+type braked struct {
+	Step string `json:"step"`
+	// Why says what failed. NotBegun are the instances that were not begun, in their order.
+	Why      string   `json:"why"`
+	NotBegun []string `json:"notBegun"`
 }
 
 type intended struct {

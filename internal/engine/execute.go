@@ -116,7 +116,7 @@ func (x *execution) proceed(ctx context.Context) error {
 	if err := p.Err(); err != nil && !x.run.acted() {
 		return err
 	}
-	b := x.builder(p)
+	b := x.builder(p, x.run.Created.Dir)
 	b.Wait = true
 	b.Trying = func(id string, t attempt.Try) error { return x.retried(ctx, id, t) }
 	for _, id := range x.workflow.Order() {

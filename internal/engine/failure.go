@@ -32,7 +32,7 @@ func (x *execution) failureStep(ctx context.Context, ws *workflow.Step, id strin
 	if err != nil {
 		return err
 	}
-	b := x.builder(head)
+	b := x.builder(head, x.run.Created.Dir)
 	s, err := b.PlanFailure(ctx, head, ws, id, failure)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func (x *execution) build(ctx context.Context, c Created) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := x.builder(p)
+	b := x.builder(p, c.Dir)
 	b.Trying = func(id string, t attempt.Try) error {
 		x.tell(Event{Kind: EventRetry, ID: id, Text: t.Err.Error()})
 		return nil
@@ -109,8 +109,8 @@ func (x *execution) head(c Created) (*plan.Plan, error) {
 	return p, nil
 }
 
-func (x *execution) builder(p *plan.Plan) *plan.Builder {
-	b := &plan.Builder{Workflow: x.workflow, Values: map[string]any{}, Step: x.plugins.Step, Effects: map[string]plugins.Effect{}}
+func (x *execution) builder(p *plan.Plan, dir string) *plan.Builder {
+	b := &plan.Builder{Workflow: x.workflow, Dir: dir, Values: map[string]any{}, Step: x.plugins.Step, Effects: map[string]plugins.Effect{}}
 	for _, in := range p.Inputs {
 		b.Values[in.Name] = in.Value
 	}

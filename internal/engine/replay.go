@@ -47,6 +47,8 @@ type Run struct {
 	Broken []Breach `json:"broken,omitempty"`
 	// Moved holds, by step, what moved between an approval and the step's turn.
 	Moved map[string][]string `json:"moved,omitempty"`
+	// NotBegun says, by instance, why it was not begun in the last attempt: the brake of its step's strategy.
+	NotBegun map[string]string `json:"notBegun,omitempty"`
 	// Error and Hint say why the run ended, if it failed.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
@@ -130,7 +132,15 @@ type fold func(*Run, state.Entry) error
 func folds() map[string]fold {
 	return map[string]fold{
 		kindCreated: on(func(r *Run, _ time.Time, d Created) { r.Created = d }),
-		kindResumed: on(func(r *Run, _ time.Time, _ resumed) { r.Status, r.Error, r.Hint, r.failedStep = Running, "", "", "" }),
+		kindResumed: on(func(r *Run, _ time.Time, _ resumed) {
+			r.Status, r.Error, r.Hint, r.failedStep, r.NotBegun = Running, "", "", "", nil
+		}),
+		kindBraked: on(func(r *Run, _ time.Time, d braked) {
+			r.NotBegun = map[string]string{}
+			for _, id := range d.NotBegun {
+				r.NotBegun[id] = "not begun: brake: " + d.Why
+			}
+		}),
 		kindPlanned: on(foldPlanned),
 		kindWaiting: on(func(r *Run, _ time.Time, _ waiting) { r.Status = Waiting }),
 		kindFinished: on(func(r *Run, _ time.Time, d finished) {

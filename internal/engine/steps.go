@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
@@ -81,9 +78,10 @@ func (x *execution) planAgain(ctx context.Context, b *plan.Builder, id string) e
 
 // change brings a changing step through its gate and applies it, instance by instance.
 func (x *execution) change(ctx context.Context, b *plan.Builder, id string) error {
+	t := &taking{execution: x, b: b, id: id, failed: map[string]error{}}
 	for {
 		// What was begun is finished first, with the approval that it was begun with.
-		if err := x.finishBegun(ctx, id); err != nil {
+		if err := t.finishBegun(ctx); err != nil {
 			return err
 		}
 		s, err := x.planned(id)
@@ -104,7 +102,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		if err != nil {
 			return err
 		}
-		moved, err := x.take(ctx, b, ok)
+		moved, err := t.approved(ctx, ok)
 		if err != nil {
 			return err
 		}
@@ -148,114 +146,6 @@ func (x *execution) judgement() plan.Judgement {
 		return err != nil || by != d.By
 	})
 	return j
-}
-
-// finishBegun applies what was begun and is not finished.
-func (x *execution) finishBegun(ctx context.Context, id string) error {
-	p := x.snapshot()
-	s, ok := p.Step(id)
-	if !ok {
-		return fmt.Errorf("the plan has no step %q", id)
-	}
-	for _, in := range s.Each() {
-		x.mu.Lock()
-		begun, digest := x.run.begun(in.ID), ""
-		if done := x.run.Steps[in.ID]; done != nil {
-			digest = done.Digest
-		}
-		x.mu.Unlock()
-		if !begun || in.Status != plan.Changes {
-			continue
-		}
-		ok, err := plan.Entered(p, id, in.ID, digest, x.judgement())
-		if err != nil {
-			return fmt.Errorf("go on with step %s, which was begun: %w", in.ID, err)
-		}
-		if err := x.apply(ctx, id, ok); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// taking is one turn through the instances of a step.
-type taking struct {
-	mu       sync.Mutex
-	moved    []replanned
-	failures []error
-	failed   []string
-	fatal    error
-}
-
-// stepError is the failure of a step or instance itself: the only kind of which a strategy tolerates some.
-type stepError struct{ err error }
-
-func (e *stepError) Error() string { return e.err.Error() }
-func (e *stepError) Unwrap() error { return e.err }
-
-// take applies the approved instances by the step's strategy. It returns those whose ground has moved, which were not touched.
-func (x *execution) take(ctx context.Context, b *plan.Builder, ok plan.Approved) ([]replanned, error) {
-	s := ok.Step()
-	todo := slices.DeleteFunc(ok.Instances(), func(a plan.Approved) bool { return a.Step().Status != plan.Changes })
-	if !s.ForEach {
-		moved, err := x.instance(ctx, b, s.ID, ok)
-		if moved == nil {
-			return nil, err
-		}
-		return []replanned{*moved}, err
-	}
-	var t taking
-	canary := min(s.Strategy.Canary, len(todo))
-	for _, phase := range []struct {
-		todo     []plan.Approved
-		tolerate int
-	}{{todo[:canary], 0}, {todo[canary:], s.Strategy.MaxFailures}} {
-		if err := x.phase(ctx, b, s, phase.todo, phase.tolerate, &t); err != nil {
-			return nil, err
-		}
-		if len(t.moved) > 0 {
-			return t.moved, nil
-		}
-	}
-	return nil, x.record(ctx, kindApplied, applied{Step: s.ID, Tolerated: t.failed})
-}
-
-// phase applies instances in parallel, and begins no more when too many have failed or the ground of one has moved.
-func (x *execution) phase(ctx context.Context, b *plan.Builder, s plan.Step, todo []plan.Approved, tolerate int, t *taking) error {
-	var group errgroup.Group
-	group.SetLimit(max(s.Strategy.MaxParallel, 1))
-	for _, a := range todo {
-		group.Go(func() error {
-			t.mu.Lock()
-			stop := t.fatal != nil || len(t.failures) > tolerate || len(t.moved) > 0
-			t.mu.Unlock()
-			if stop || ctx.Err() != nil {
-				return nil
-			}
-			moved, err := x.instance(ctx, b, s.ID, a)
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			if moved != nil {
-				t.moved = append(t.moved, *moved)
-			}
-			if _, ok := errors.AsType[*stepError](err); ok {
-				t.failures, t.failed = append(t.failures, err), append(t.failed, a.Step().ID)
-			} else if err != nil {
-				t.fatal = err
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case t.fatal != nil:
-		return t.fatal
-	case len(t.failures) > tolerate:
-		return errors.Join(t.failures...)
-	}
-	return nil
 }
 
 // instance plans one approved instance again and applies it if its ground stands; else it returns its new plan.
@@ -306,7 +196,7 @@ func (x *execution) look(ctx context.Context, b *plan.Builder, id string, ok pla
 		return nil, err
 	}
 	if before != after || len(entry.Step.AllBlocks()) > 0 {
-		entry.Moved = plan.Diff(was.PlannedChanges(), entry.Step.PlannedChanges())
+		entry.Moved = plan.Moved(was, entry.Step)
 		return &entry, nil
 	}
 	return nil, nil

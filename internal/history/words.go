@@ -43,6 +43,7 @@ type data struct {
 	Gate      json.RawMessage     `json:"gate"`
 	Approved  bool                `json:"approved"`
 	Reason    string              `json:"reason"`
+	NotBegun  []string            `json:"notBegun"`
 	Was       state.Holder        `json:"was"`
 }
 
@@ -89,8 +90,11 @@ func words() map[string]func(data) string {
 		"step.attempt": func(d data) string {
 			return fmt.Sprintf("step %s: attempt %d failed, next in %s: %s", d.step(), d.Number, d.Next, d.Error)
 		},
-		"step.finished":   func(d data) string { return fmt.Sprintf("step %s is done", d.step()) + after(": ", d.Summary) },
-		"step.failed":     func(d data) string { return fmt.Sprintf("step %s failed: %s", d.step(), d.Error) },
+		"step.finished": func(d data) string { return fmt.Sprintf("step %s is done", d.step()) + after(": ", d.Summary) },
+		"step.failed":   func(d data) string { return fmt.Sprintf("step %s failed: %s", d.step(), d.Error) },
+		"step.braked": func(d data) string {
+			return fmt.Sprintf("step %s: brake: %s; not begun: %s", d.step(), d.Why, strings.Join(d.NotBegun, ", "))
+		},
 		"effect.intended": func(d data) string { return fmt.Sprintf("step %s is about to %s: %s", d.step(), d.Key, d.Target) },
 		"effect.done": func(d data) string {
 			return fmt.Sprintf("step %s: %s has happened", d.step(), d.Key) + after(": ", d.Note)

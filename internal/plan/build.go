@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,6 +29,8 @@ type Builder struct {
 	Ended func(Step)
 	// Trying, if set, is told of each attempt that will be followed by another; an error ends the attempts.
 	Trying func(id string, t attempt.Try) error
+	// Dir is the folder in which relative paths of steps begin.
+	Dir string
 	// Wait says that a condition that is not yet true is waited for. While a plan is made it is not: it is said, and looked at
 	// again when the run gets there.
 	Wait bool
@@ -127,8 +130,10 @@ func (b *Builder) ready(p *Plan, ws *workflow.Step, s *Step) bool {
 			return s.settle(Deferred, "step "+need+" comes first")
 		}
 		switch {
-		case dep.Status == Skipped && ws.References[need]:
+		case dep.Status == Skipped && (ws.References[need] || ws.Its[need]):
 			return s.settle(Skipped, "uses what step "+need+" finds, which was skipped")
+		case dep.Status == Failed && !ws.NeedsAll(need) && len(dep.Instances) > 0:
+			// Too many of its items failed for the plan to be carried out. What it found for the others is still worth a look.
 		case dep.Status == Failed:
 			return s.settle(Deferred, "step "+need+" failed")
 		case dep.Status == Deferred:
@@ -156,6 +161,11 @@ func (b *Builder) prepare(t take, s *Step) bool {
 	if s.Input, err = b.Workflow.EvalWith(t.ws, t.scope); err != nil {
 		return s.unknown("with", err)
 	}
+	other, err := b.Workflow.EvalSupervisor(t.ws, t.scope)
+	if err != nil {
+		return s.unknown("supervisor", err)
+	}
+	s.Supervisor = b.supervisor(t.conns.Supervisor, other)
 	return true
 }
 
@@ -191,7 +201,7 @@ func (b *Builder) pending(p *Plan, ws *workflow.Step) (string, bool) {
 }
 
 func (b *Builder) ask(ctx context.Context, t take, impl plugins.Step, s *Step) error {
-	req := plugins.PlanRequest{StepID: s.ID, Effect: s.Effect, Input: s.Input, Connections: Allowed(t.conns, impl.Describe())}
+	req := plugins.PlanRequest{StepID: s.ID, Effect: s.Effect, Input: s.Input, Connections: s.Connections(t.conns, impl.Describe())}
 	var resp plugins.PlanResponse
 	policy := StepPolicy(t.ws)
 	policy.Used = t.used(s.ID)
@@ -243,8 +253,35 @@ func (s *Step) take(r plugins.PlanResponse) error {
 	return nil
 }
 
-// Allowed returns those of c that d asks for.
-func Allowed(c plugins.Connections, d plugins.Description) plugins.Connections {
+// supervisor returns the Supervisor that a step names, nil when that is the plan's. A context belongs to a kubeconfig: with another kubeconfig
+// it is that one's current context if the step names none.
+func (b *Builder) supervisor(own *plugins.Kube, named *workflow.Supervisor) *plugins.Kube {
+	if named == nil {
+		return nil
+	}
+	out := plugins.Kube{Kubeconfig: named.Kubeconfig, Context: named.Context}
+	switch {
+	case out.Kubeconfig == "" && own != nil:
+		out.Kubeconfig = own.Kubeconfig
+	case out.Kubeconfig != "" && !filepath.IsAbs(out.Kubeconfig):
+		out.Kubeconfig = filepath.Join(b.Dir, out.Kubeconfig)
+	}
+	if own != nil && out == *own {
+		return nil
+	}
+	return &out
+}
+
+// Connections returns those that the step or instance is given: of c, with its own Supervisor in the place of c's, what d asks for.
+func (s *Step) Connections(c plugins.Connections, d plugins.Description) plugins.Connections {
+	if s.Supervisor != nil {
+		c.Supervisor = s.Supervisor
+	}
+	return allowed(c, d)
+}
+
+// allowed returns those of c that d asks for.
+func allowed(c plugins.Connections, d plugins.Description) plugins.Connections {
 	var out plugins.Connections
 	if slices.Contains(d.Connections, plugins.ConnSupervisor) {
 		out.Supervisor = c.Supervisor

@@ -34,6 +34,26 @@ func Diff(approved, now []plugins.PlannedChange) []string {
 	return out
 }
 
+// Moved says in words how a step or instance differs from the one that was approved: its Supervisor and its changes.
+func Moved(approved, now Step) []string {
+	out := Diff(approved.PlannedChanges(), now.PlannedChanges())
+	if a, b := approved.on(), now.on(); a != b {
+		out = append(out, fmt.Sprintf("the Supervisor moved from %s to %s", a, b))
+	}
+	return out
+}
+
+// on names the Supervisor of a step or instance.
+func (s *Step) on() string {
+	switch {
+	case s.Supervisor == nil:
+		return "that of the workflow"
+	case s.Supervisor.Context == "":
+		return s.Supervisor.Kubeconfig
+	}
+	return s.Supervisor.Context + " of " + s.Supervisor.Kubeconfig
+}
+
 func diffChange(a, b plugins.PlannedChange) []string {
 	if a.Action != b.Action || a.Target != b.Target {
 		return []string{fmt.Sprintf("%s %s (uid %s) became %s %s (uid %s)", a.Action, a.Target, a.Target.UID, b.Action, b.Target, b.Target.UID)}

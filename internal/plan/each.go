@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,8 +52,11 @@ func (b *Builder) each(ctx context.Context, t take, s *Step) error {
 			return fmt.Errorf("write item %d of step %s: %w", i, s.ID, err)
 		}
 		it := t
-		if err := it.about(in.Item); err != nil {
+		if err := it.about(in.Item, i); err != nil {
 			return err
+		}
+		if !it.itsReady(in, i) {
+			continue
 		}
 		group.Go(func() error { return b.one(gctx, it, in) })
 	}
@@ -73,8 +78,12 @@ func (b *Builder) PlanInstance(ctx context.Context, p *Plan, step, instance stri
 	}
 	t := b.take(p, b.Workflow.Step(step), used)
 	s := Step{ID: instance, Uses: was.Uses, Effect: was.Effect, Item: was.Item}
-	if err := t.about(was.Item); err != nil {
+	index := p.index(step, instance)
+	if err := t.about(was.Item, index); err != nil {
 		return s, err
+	}
+	if !t.itsReady(&s, index) {
+		return s, nil
 	}
 	err := b.one(ctx, t, &s)
 	return s, err
@@ -82,6 +91,7 @@ func (b *Builder) PlanInstance(ctx context.Context, p *Plan, step, instance stri
 
 // take is the planning of one workflow step: what it stands on.
 type take struct {
+	plan  *Plan
 	ws    *workflow.Step
 	scope workflow.Scope
 	conns plugins.Connections
@@ -92,19 +102,43 @@ func (b *Builder) take(p *Plan, ws *workflow.Step, used func(string) int) take {
 	if used == nil {
 		used = func(string) int { return 0 }
 	}
-	return take{ws: ws, scope: b.scope(p), conns: p.Connections, used: used}
+	return take{plan: p, ws: ws, scope: b.scope(p), conns: p.Connections, used: used}
 }
 
-// about sets the item that expressions see.
-func (t *take) about(item json.RawMessage) error {
+// about sets what expressions see of an item: itself, and what other steps found for it.
+func (t *take) about(item json.RawMessage, index int) error {
 	dec := json.NewDecoder(bytes.NewReader(item))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
 		return fmt.Errorf("read item of step %s: %w", t.ws.ID, err)
 	}
-	t.scope.Item = wholeNumbers(v)
+	t.scope.Item, t.scope.Its = wholeNumbers(v), map[string]any{}
+	for id := range t.ws.Its {
+		if its, ok := t.plan.Step(InstanceID(id, index)); ok && len(its.Outputs) > 0 {
+			t.scope.Its[id] = its.Outputs
+		}
+	}
 	return nil
+}
+
+// itsReady says whether what other steps found for the item of an instance is there; if not, the instance is settled. What failed for one
+// item is no reason not to look at the others.
+func (t *take) itsReady(in *Step, index int) bool {
+	for _, id := range slices.Sorted(maps.Keys(t.ws.Its)) {
+		its, ok := t.plan.Step(InstanceID(id, index))
+		switch {
+		case !ok || !bytes.Equal(its.Item, in.Item):
+			return in.settle(Failed, fmt.Sprintf("step %s went over other items, and knows nothing of this one", id))
+		case its.Status == Skipped:
+			return in.settle(Skipped, fmt.Sprintf("uses what step %s finds for this item, which was skipped", id))
+		case its.Status == Failed:
+			return in.settle(Skipped, fmt.Sprintf("uses what step %s finds for this item, which failed", id))
+		case its.Status == Deferred:
+			return in.settle(Deferred, its.Why)
+		}
+	}
+	return true
 }
 
 // wholeNumbers turns the numbers of decoded JSON into those that expressions know.

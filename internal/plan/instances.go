@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -80,7 +81,7 @@ func (s *Step) Gather() {
 	case count[Changes] > 0:
 		s.Status = Changes
 	case len(s.Instances) > 0 && count[Skipped] == len(s.Instances):
-		s.Status, s.Why = Skipped, "if: is false for each item"
+		s.Status, s.Why = Skipped, s.whySkipped()
 	case s.Effect == plugins.Read || count[Done] > 0:
 		s.Status = Done
 	default:
@@ -90,6 +91,72 @@ func (s *Step) Gather() {
 	if raw, err := json.Marshal(outputs); err == nil {
 		s.Outputs = raw
 	}
+}
+
+// whySkipped says why a step was skipped for each of its items.
+func (s *Step) whySkipped() string {
+	why := s.Instances[0].Why
+	for i := range s.Instances {
+		if s.Instances[i].Why != why {
+			return "skipped for each item"
+		}
+	}
+	return why + ", for each item"
+}
+
+// Title returns the id of a step; of an instance also what it is about, and on which Supervisor.
+func (s *Step) Title() string {
+	if len(s.Item) == 0 {
+		return s.ID
+	}
+	return s.ID + " " + s.About()
+}
+
+// About returns in a few words what an instance is about: the name of its item, and the Supervisor if the plan has another.
+func (s *Step) About() string {
+	name := itemName(s.Item)
+	if s.Supervisor == nil {
+		return name
+	}
+	if s.Supervisor.Context == "" {
+		return name + " on " + s.Supervisor.Kubeconfig
+	}
+	return name + " on " + s.Supervisor.Context
+}
+
+// maxItemName bounds how much of an item is shown, in characters.
+const maxItemName = 80
+
+// itemName returns an item that is a text, or the name in one that is an object; else the item as JSON, cut.
+func itemName(item json.RawMessage) string {
+	var text string
+	var object map[string]any
+	switch {
+	case json.Unmarshal(item, &text) == nil:
+	case json.Unmarshal(item, &object) == nil:
+		for _, key := range []string{"ref", "cluster", "name"} {
+			if s, ok := object[key].(string); ok && s != "" {
+				text = s
+				break
+			}
+		}
+	}
+	if text == "" {
+		text = string(item)
+	}
+	if r := []rune(text); len(r) > maxItemName {
+		text = string(r[:maxItemName]) + "…"
+	}
+	return text
+}
+
+// index returns which of a step's instances has an id, -1 if none.
+func (p *Plan) index(step, instance string) int {
+	s, ok := p.Step(step)
+	if !ok {
+		return -1
+	}
+	return slices.IndexFunc(s.Instances, func(in Step) bool { return in.ID == instance })
 }
 
 func (s *Step) tally(count map[Status]int) string {

@@ -95,6 +95,8 @@ type Step struct {
 	Instances []Step   `json:"instances,omitempty"`
 	// Item is what an instance is about.
 	Item json.RawMessage `json:"item,omitempty"`
+	// Supervisor is the one that the step or instance is about; nil when that is the plan's.
+	Supervisor *plugins.Kube `json:"supervisor,omitempty"`
 	// Why says why a step is skipped, deferred or failed.
 	Why string `json:"why,omitempty"`
 	// Hint is the next thing to do about a failed step.

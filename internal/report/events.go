@@ -17,13 +17,15 @@ type event struct {
 	ID    string           `json:"step,omitempty"`
 	Text  string           `json:"text,omitempty"`
 	Moved []string         `json:"moved,omitempty"`
-	Step  *plan.Step       `json:"planned,omitempty"`
-	Plan  *plan.Plan       `json:"plan,omitempty"`
+	// NotBegun are the instances that a brake holds back.
+	NotBegun []string   `json:"notBegun,omitempty"`
+	Step     *plan.Step `json:"planned,omitempty"`
+	Plan     *plan.Plan `json:"plan,omitempty"`
 }
 
 // EventJSON writes an event as one line of JSON.
 func EventJSON(w io.Writer, at time.Time, e engine.Event) error {
-	line, err := json.Marshal(event{Time: at.UTC(), Kind: e.Kind, ID: e.ID, Text: e.Text, Moved: e.Moved, Step: e.Step, Plan: e.Plan})
+	line, err := json.Marshal(event{Time: at.UTC(), Kind: e.Kind, ID: e.ID, Text: e.Text, Moved: e.Moved, NotBegun: e.NotBegun, Step: e.Step, Plan: e.Plan})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}

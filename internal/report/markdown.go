@@ -57,7 +57,7 @@ func (t *text) planBody(p *plan.Plan) {
 	for _, s := range p.Steps {
 		t.line(0, "| %s | %s | %s | %s | %s |", s.ID, s.Uses, s.Effect, status(s), cell(firstOf(s.Summary, s.Why)))
 		for _, in := range s.Instances {
-			t.line(0, "| %s | | | %s | %s: %s |", in.ID, status(in), cell(cut(string(in.Item), maxLine)), cell(firstOf(in.Summary, in.Why)))
+			t.line(0, "| %s | | | %s | %s: %s |", in.ID, status(in), cell(in.About()), cell(firstOf(in.Summary, in.Why)))
 		}
 	}
 	t.line(0, "")
@@ -81,7 +81,7 @@ func (t *text) stepMarkdown(p *plan.Plan, s plan.Step) {
 	if len(s.Evidence)+len(s.Warnings)+len(s.Blocks)+len(s.PlannedChanges()) == 0 {
 		return
 	}
-	t.line(0, "### %s", s.ID)
+	t.line(0, "### %s", cell(s.Title()))
 	t.line(0, "")
 	for _, b := range s.Blocks {
 		t.line(0, "- **blocked**: %s", cell(b.Reason))
@@ -180,7 +180,7 @@ func (t *text) effects(r *engine.Run) {
 }
 
 func (t *text) applied(r *engine.Run) {
-	if len(r.Steps) == 0 {
+	if len(r.Steps)+len(r.NotBegun) == 0 {
 		return
 	}
 	t.line(0, "## Applied")
@@ -194,6 +194,9 @@ func (t *text) applied(r *engine.Run) {
 			t.line(0, "- %s took %s: %s", id, p.Finished.Sub(p.Started).Round(time.Millisecond), cell(p.Summary))
 		}
 		t.evidence(p.Evidence)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.NotBegun)) {
+		t.line(0, "- %s %s", id, cell(r.NotBegun[id]))
 	}
 	for _, b := range r.Broken {
 		t.line(0, "- %s: %s on %s broke the lock of %s%s", stamp(b.At), cell(b.By.Identity.Name), cell(b.By.Host), cell(b.Was.String()), prefixed(": ", cell(b.Reason)))

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
+	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -89,7 +90,7 @@ func (t *text) findings(s plan.Step) {
 // instance shows one take of a forEach step, with the item that it is about.
 func (t *text) instance(s plan.Step) {
 	t.line(4, "%-8s %-10s %s", strings.TrimLeft(s.ID, "abcdefghijklmnopqrstuvwxyz0123456789_"), status(s), firstOf(s.Summary, s.Why))
-	t.line(13, "item %s", cut(string(s.Item), maxLine))
+	t.line(13, "item %s", s.About())
 	t.findings(s)
 }
 
@@ -119,7 +120,26 @@ func (t *text) block(indent int, s string) {
 func (t *text) changes(p *plan.Plan, s plan.Step) {
 	t.line(0, "")
 	t.line(0, "Step %s would (%s):", s.ID, s.Effect)
-	for _, c := range s.PlannedChanges() {
+	for _, in := range s.Each() {
+		if s.ForEach && len(in.Changes) > 0 {
+			t.line(0, "")
+			t.line(0, "%s:", in.Title())
+		}
+		t.each(in.Changes)
+	}
+	if g, ok := p.Gate(s.ID); ok {
+		t.line(0, "")
+		t.line(2, "gate %s: %s", g.Step, g.Message)
+		t.line(2, "digest %s", g.Digest)
+		if p := Policy(g); p != "" {
+			t.line(2, "%s", p)
+		}
+	}
+}
+
+// each writes changes in their order.
+func (t *text) each(changes []plugins.PlannedChange) {
+	for _, c := range changes {
 		t.line(0, "")
 		t.line(2, "%s %s %s", sign(c.Action), c.Action, c.Target)
 		t.line(6, "why: %s", c.Reason)
@@ -135,14 +155,23 @@ func (t *text) changes(p *plan.Plan, s plan.Step) {
 			t.line(6, "only if: %s %s is %s", pre.Target, pre.Field, pre.Value)
 		}
 	}
-	if g, ok := p.Gate(s.ID); ok {
-		t.line(0, "")
-		t.line(2, "gate %s: %s", g.Step, g.Message)
-		t.line(2, "digest %s", g.Digest)
-		if p := Policy(g); p != "" {
-			t.line(2, "%s", p)
+}
+
+// NotBegun writes which instances of a run a brake has held back, and why; nothing if it held none.
+func NotBegun(w io.Writer, r *engine.Run) error {
+	t := &text{w: w}
+	if r.Plan == nil || len(r.NotBegun) == 0 {
+		return nil
+	}
+	t.line(0, "")
+	for i := range r.Plan.Steps {
+		for _, in := range r.Plan.Steps[i].Each() {
+			if why := r.NotBegun[in.ID]; why != "" {
+				t.line(0, "%s: %s", in.Title(), why)
+			}
 		}
 	}
+	return t.err
 }
 
 // Policy says in words who may approve a gate and until when; empty when anybody may at any time.

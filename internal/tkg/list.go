@@ -23,6 +23,8 @@ type Listed struct {
 	Ref
 	// Kind is TanzuKubernetesCluster, or Cluster for one that no TanzuKubernetesCluster owns.
 	Kind string
+	// Labels are those of that object.
+	Labels map[string]string
 }
 
 // List returns the workload clusters of a namespace, of all namespaces if it is empty, by namespace and name: the
@@ -30,12 +32,12 @@ type Listed struct {
 // are. More than MaxClusters are an error, and so is a server that serves neither kind; apierrors.IsForbidden holds for that of a login
 // that may list no TanzuKubernetesClusters there. It blocks on the network.
 func List(ctx context.Context, c *kube.Client, namespace string) (found []Listed, hidden string, err error) {
-	kinds := map[Ref]string{}
-	owners := addClusters(ctx, c, RunGroup, TKCKind, namespace, kinds)
+	seen := map[Ref]Listed{}
+	owners := addClusters(ctx, c, RunGroup, TKCKind, namespace, seen)
 	if owners != nil && !errors.Is(owners, kube.ErrNotServed) {
 		return nil, "", owners
 	}
-	switch err := addClusters(ctx, c, ClusterGroup, ClusterKind, namespace, kinds); {
+	switch err := addClusters(ctx, c, ClusterGroup, ClusterKind, namespace, seen); {
 	case errors.Is(err, kube.ErrNotServed) && owners != nil:
 		return nil, "", notSupervisor(c, owners)
 	case errors.Is(err, kube.ErrNotServed):
@@ -44,8 +46,8 @@ func List(ctx context.Context, c *kube.Client, namespace string) (found []Listed
 	case err != nil:
 		return nil, "", err
 	}
-	for ref, kind := range kinds {
-		found = append(found, Listed{Ref: ref, Kind: kind})
+	for _, l := range seen {
+		found = append(found, l)
 	}
 	slices.SortFunc(found, func(a, b Listed) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -54,7 +56,7 @@ func List(ctx context.Context, c *kube.Client, namespace string) (found []Listed
 }
 
 // addClusters adds those of a kind that are not there under another already: a TanzuKubernetesCluster has a Cluster of its own name.
-func addClusters(ctx context.Context, c *kube.Client, group, kind, namespace string, into map[Ref]string) error {
+func addClusters(ctx context.Context, c *kube.Client, group, kind, namespace string, into map[Ref]Listed) error {
 	r, err := c.Resource(ctx, group, kind)
 	if err != nil {
 		return err
@@ -65,7 +67,7 @@ func addClusters(ctx context.Context, c *kube.Client, group, kind, namespace str
 			return err
 		}
 		if _, known := into[ref]; !known {
-			into[ref] = kind
+			into[ref] = Listed{Ref: ref, Kind: kind, Labels: u.GetLabels()}
 		}
 		if len(into) > MaxClusters {
 			return plugins.Hint(fmt.Errorf("there are more than %d clusters", MaxClusters), "name some of them, or a namespace: -n NAMESPACE")

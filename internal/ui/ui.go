@@ -32,6 +32,8 @@ type UI struct {
 
 	mu   sync.Mutex
 	last map[string]said
+	// titles are those of the instances that were seen, by id.
+	titles map[string]string
 }
 
 // said is what was last said of a step, and since when.
@@ -65,6 +67,8 @@ func (u *UI) Error(err error) {
 
 // Watch shows what happens during a run.
 func (u *UI) Watch(e engine.Event) {
+	u.learn(e)
+	e.ID = u.title(e.ID)
 	switch e.Kind {
 	case engine.EventPlanning:
 		u.Say("%s: looking", e.ID)
@@ -76,6 +80,12 @@ func (u *UI) Watch(e engine.Event) {
 		u.progress(e.ID, "trying again: "+e.Text)
 	case engine.EventApplied:
 		u.Say("%s: done: %s", e.ID, e.Text)
+	case engine.EventBrake:
+		var names []string
+		for _, id := range e.NotBegun {
+			names = append(names, u.title(id))
+		}
+		u.Say("%s: brake: %s; not begun: %s", e.ID, e.Text, strings.Join(names, ", "))
 	case engine.EventAnew:
 		u.Say("planning anew, and what was approved of other changes is void: %s", e.Text)
 	case engine.EventStopping:
@@ -86,6 +96,39 @@ func (u *UI) Watch(e engine.Event) {
 			u.Say("  %s", m)
 		}
 	}
+}
+
+// learn remembers what instances are about, by the plans that an event holds: an id alone says little among many clusters.
+func (u *UI) learn(e engine.Event) {
+	var steps []plan.Step
+	if e.Plan != nil {
+		steps = e.Plan.Steps
+	}
+	if e.Step != nil {
+		steps = append(steps[:len(steps):len(steps)], *e.Step)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.titles == nil {
+		u.titles = map[string]string{}
+	}
+	for _, s := range steps {
+		for _, in := range append(s.Instances[:len(s.Instances):len(s.Instances)], s) {
+			if len(in.Item) > 0 {
+				u.titles[in.ID] = in.Title()
+			}
+		}
+	}
+}
+
+// title returns the id of a step or instance, with what it is about if that is known.
+func (u *UI) title(id string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if t, ok := u.titles[id]; ok {
+		return t
+	}
+	return id
 }
 
 // progress shows what is waited for and for how long; the same words come again only after a while.
