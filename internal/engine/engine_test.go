@@ -135,7 +135,7 @@ type steps struct {
 func (s steps) Step(uses string) (workflow.StepInfo, bool) {
 	for _, st := range s.all {
 		if d := st.Describe(); d.Name == uses {
-			return workflow.StepInfo{Effect: string(d.Effect), Input: d.Input, Output: d.Output}, true
+			return workflow.StepInfo{Effect: string(d.Effect), Input: d.Input, Output: d.Output, Connections: d.Connections}, true
 		}
 	}
 	return workflow.StepInfo{}, false

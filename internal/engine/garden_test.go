@@ -30,12 +30,16 @@ type garden struct {
 
 	// painting, if set, is called while a fence is being painted, after the act took hold.
 	painting func(ctx context.Context, name string) error
+	// inspecting, if set, is called while a fence is being inspected.
+	inspecting func(name string) error
+	// asked are the Supervisors that inspecting and spraying was given, by what was done.
+	asked map[string][]string
 	// doubt are fences of which nobody can tell whether they are painted.
 	doubt map[string]bool
 }
 
 func newGarden(fences ...string) *garden {
-	g := &garden{fences: fences, colour: map[string]string{}, painted: map[string]int{}, doubt: map[string]bool{}}
+	g := &garden{fences: fences, colour: map[string]string{}, painted: map[string]int{}, asked: map[string][]string{}, doubt: map[string]bool{}}
 	for _, f := range fences {
 		g.colour[f] = "grey"
 	}
@@ -84,11 +88,12 @@ type paint struct {
 	g      *garden
 	name   string
 	effect plugins.Effect
+	conns  []string
 }
 
 func (s paint) Describe() plugins.Description {
 	return plugins.Description{
-		Name: s.name, Version: "1.0.0", Summary: "paints a fence", Effect: s.effect,
+		Name: s.name, Version: "1.0.0", Summary: "paints a fence", Effect: s.effect, Connections: s.conns,
 		Input:  json.RawMessage(`{"type":"object","additionalProperties":false,"required":["name"],"properties":{"name":{"type":"string"}}}`),
 		Output: json.RawMessage(`{"type":"object","required":["painted"],"properties":{"painted":{"type":"string"}}}`),
 	}
@@ -105,6 +110,7 @@ func (s paint) Plan(_ context.Context, req plugins.PlanRequest) (plugins.PlanRes
 	if err != nil {
 		return plugins.PlanResponse{}, err
 	}
+	s.g.ask("plan "+name, req.Connections)
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
 	out := plugins.PlanResponse{Outputs: json.RawMessage(fmt.Sprintf(`{"painted":%q}`, name))}
@@ -126,6 +132,7 @@ func (s paint) Apply(ctx context.Context, req plugins.ApplyRequest, h plugins.Ho
 	if err != nil {
 		return plugins.ApplyResponse{}, err
 	}
+	s.g.ask("apply "+name, req.Connections)
 	err = sdk.Effect(ctx, h, plugins.EffectSpec{Key: "paint", Target: target},
 		func(context.Context) (sdk.Observation, error) {
 			s.g.mu.Lock()
@@ -157,6 +164,50 @@ func (g *garden) paint(ctx context.Context, name string) error {
 	g.busy--
 	g.mu.Unlock()
 	return err
+}
+
+// ask notes which Supervisor was given.
+func (g *garden) ask(what string, conns plugins.Connections) {
+	on := "none"
+	if k := conns.Supervisor; k != nil {
+		on = k.Kubeconfig + " " + k.Context
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Contains(g.asked[what], on) {
+		g.asked[what] = append(g.asked[what], on)
+	}
+}
+
+// inspect reads one fence.
+type inspect struct{ g *garden }
+
+func (inspect) Describe() plugins.Description {
+	return plugins.Description{
+		Name: "inspect", Version: "1.0.0", Summary: "looks at a fence", Effect: plugins.Read, Connections: []string{plugins.ConnSupervisor},
+		Input:  json.RawMessage(`{"type":"object","additionalProperties":false,"required":["name"],"properties":{"name":{"type":"string"}}}`),
+		Output: json.RawMessage(`{"type":"object","required":["bare"],"properties":{"bare":{"type":"boolean"}}}`),
+	}
+}
+
+func (s inspect) Plan(_ context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
+	var in struct{ Name string }
+	if err := json.Unmarshal(req.Input, &in); err != nil {
+		return plugins.PlanResponse{}, err
+	}
+	s.g.ask("inspect "+in.Name, req.Connections)
+	if s.g.inspecting != nil {
+		if err := s.g.inspecting(in.Name); err != nil {
+			return plugins.PlanResponse{}, err
+		}
+	}
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	return plugins.PlanResponse{Outputs: json.RawMessage(fmt.Sprintf(`{"bare":%t}`, s.g.painted[in.Name] == 0))}, nil
+}
+
+func (inspect) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
+	return plugins.ApplyResponse{}, errors.New("a reading step was applied")
 }
 
 // tell announces.
@@ -201,7 +252,10 @@ func (s tell) Apply(ctx context.Context, req plugins.ApplyRequest, h plugins.Hos
 
 // gardener is an engine over a garden. Its clock moves a second at each look.
 func gardener(g *garden, store state.Store) *engine.Engine {
-	all := []plugins.Step{list{g}, paint{g, "paint", plugins.Change}, paint{g, "raze", plugins.Destroy}, tell{g}}
+	all := []plugins.Step{
+		list{g}, inspect{g}, paint{g, "paint", plugins.Change, nil}, paint{g, "raze", plugins.Destroy, nil},
+		paint{g, "spray", plugins.Change, []string{plugins.ConnSupervisor}}, tell{g},
+	}
 	e := newEngine(nil, store)
 	s := steps{all: all, digest: "d1"}
 	var mu sync.Mutex
