@@ -102,7 +102,7 @@ func strategyForm() form {
 		keys: []key{
 			{name: "maxParallel", kind: "whole number", fallback: "8 for a step that reads or announces, else 1", doc: fmt.Sprintf("How many items are under way at once, 1 to %d.", maxParallel), schema: wholeFrom(1, maxParallel)},
 			{name: "canary", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items, the first that have changes, must succeed before the others begin, 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
-			{name: "maxFailures", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items may fail. One more is the brake: no further item is begun, and the run fails. For a step that reads, all items are looked at, and one more makes the plan one that cannot be carried out. 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
+			{name: "maxFailures", kind: "whole number", fallback: "0", doc: fmt.Sprintf("How many items may fail, those that are blocked among them: they are left out. One more is the brake: no further item is begun, and the run fails. For a step that reads, all items are looked at, and one more makes the plan one that cannot be carried out. 0 to %d.", maxParallel), schema: wholeFrom(0, maxParallel)},
 		},
 	}
 }

@@ -102,24 +102,35 @@ func TestSeveralSupervisors(t *testing.T) {
 // TestFailingRead lets one fence not be inspected. The others are looked at in any case; they are painted only if the strategy says so.
 func TestFailingRead(t *testing.T) {
 	t.Parallel()
+	dark := plugins.Hint(errors.New("it is too dark"), "bring a lamp")
+	rotten := plugins.Block{Reason: "the wood is rotten", Hint: "buy wood"}
+	const left = "skipped: uses what step inspect finds for this item, which failed"
 	for name, tc := range map[string]struct {
 		reason   string
 		tolerate int
+		err      error
+		block    *plugins.Block
 		first    engine.Status
+		second   string
 		times    []int
+		ends     string
+		hint     string
 	}{
-		"Stops":     {"nothing is changed while it is not known what the strategy wants to be known", 0, engine.Failed, []int{0, 0, 0}},
-		"Tolerated": {"the others are painted", 1, engine.Waiting, []int{1, 0, 1}},
+		"Stops":        {"nothing is changed while it is not known what the strategy wants to be known", 0, dark, nil, engine.Failed, left, []int{0, 0, 0}, "inspect[1]: it is too dark", "bring a lamp"},
+		"Tolerated":    {"the others are painted", 1, dark, nil, engine.Waiting, left, []int{1, 0, 1}, "", ""},
+		"Blocks":       {"a reason not to go on holds for all", 0, nil, &rotten, engine.Blocked, "changes: ", []int{0, 0, 0}, "the wood is rotten", "buy wood"},
+		"BlockLeftOut": {"one that may fail is left out", 1, nil, &rotten, engine.Waiting, left, []int{1, 0, 1}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newGarden("a", "b", "c")
 			g.inspecting = func(name string) error {
 				if name == "b" {
-					return plugins.Hint(errors.New("it is too dark"), "bring a lamp")
+					return tc.err
 				}
 				return nil
 			}
+			g.rotten = map[string]*plugins.Block{"b": tc.block}
 			e := gardener(g, mem.New())
 			beginFleet(t, e, tc.tolerate, "{}", "")
 			r := run(t, e, tc.first)
@@ -131,11 +142,11 @@ func TestFailingRead(t *testing.T) {
 				}
 				got = append(got, string(s.Status)+": "+s.Why)
 			}
-			want := []string{"changes: ", "skipped: uses what step inspect finds for this item, which failed", "changes: "}
+			want := []string{"changes: ", tc.second, "changes: "}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want, +got):\n%s", tc.reason, diff)
 			}
-			if tc.first == engine.Failed && (r.Hint != "bring a lamp" || !strings.Contains(r.Error, "inspect[1]")) {
+			if r.Hint != tc.hint || !strings.Contains(r.Error, tc.ends) {
 				t.Errorf("%s: it ended with %q, hint %q", tc.reason, r.Error, r.Hint)
 			}
 			if tc.first == engine.Waiting {

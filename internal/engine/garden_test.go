@@ -32,6 +32,8 @@ type garden struct {
 	painting func(ctx context.Context, name string) error
 	// inspecting, if set, is called while a fence is being inspected.
 	inspecting func(name string) error
+	// rotten are the reasons that an inspection finds not to go on.
+	rotten map[string]*plugins.Block
 	// asked are the Supervisors that inspecting and spraying was given, by what was done.
 	asked map[string][]string
 	// doubt are fences of which nobody can tell whether they are painted.
@@ -179,10 +181,10 @@ func (g *garden) ask(what string, conns plugins.Connections) {
 	}
 }
 
-// inspect reads one fence.
-type inspect struct{ g *garden }
+// inspectOne reads one fence.
+type inspectOne struct{ g *garden }
 
-func (inspect) Describe() plugins.Description {
+func (inspectOne) Describe() plugins.Description {
 	return plugins.Description{
 		Name: "inspect", Version: "1.0.0", Summary: "looks at a fence", Effect: plugins.Read, Connections: []string{plugins.ConnSupervisor},
 		Input:  json.RawMessage(`{"type":"object","additionalProperties":false,"required":["name"],"properties":{"name":{"type":"string"}}}`),
@@ -190,7 +192,7 @@ func (inspect) Describe() plugins.Description {
 	}
 }
 
-func (s inspect) Plan(_ context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
+func (s inspectOne) Plan(_ context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
 	var in struct{ Name string }
 	if err := json.Unmarshal(req.Input, &in); err != nil {
 		return plugins.PlanResponse{}, err
@@ -203,10 +205,14 @@ func (s inspect) Plan(_ context.Context, req plugins.PlanRequest) (plugins.PlanR
 	}
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
-	return plugins.PlanResponse{Outputs: json.RawMessage(fmt.Sprintf(`{"bare":%t}`, s.g.painted[in.Name] == 0))}, nil
+	resp := plugins.PlanResponse{Outputs: json.RawMessage(fmt.Sprintf(`{"bare":%t}`, s.g.painted[in.Name] == 0))}
+	if b := s.g.rotten[in.Name]; b != nil {
+		resp.Blocks = []plugins.Block{*b}
+	}
+	return resp, nil
 }
 
-func (inspect) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
+func (inspectOne) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.ApplyResponse, error) {
 	return plugins.ApplyResponse{}, errors.New("a reading step was applied")
 }
 
@@ -253,7 +259,7 @@ func (s tell) Apply(ctx context.Context, req plugins.ApplyRequest, h plugins.Hos
 // gardener is an engine over a garden. Its clock moves a second at each look.
 func gardener(g *garden, store state.Store) *engine.Engine {
 	all := []plugins.Step{
-		list{g}, inspect{g}, paint{g, "paint", plugins.Change, nil}, paint{g, "raze", plugins.Destroy, nil},
+		list{g}, inspectOne{g}, paint{g, "paint", plugins.Change, nil}, paint{g, "raze", plugins.Destroy, nil},
 		paint{g, "spray", plugins.Change, []string{plugins.ConnSupervisor}}, tell{g},
 	}
 	e := newEngine(nil, store)

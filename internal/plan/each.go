@@ -63,6 +63,7 @@ func (b *Builder) each(ctx context.Context, t take, s *Step) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	s.leaveOut()
 	s.Gather()
 	return nil
 }

@@ -93,6 +93,28 @@ func (s *Step) Gather() {
 	}
 }
 
+// leaveOut makes instances that are blocked ones that failed, if the strategy tolerates that many and others are left: these go on without
+// them. Else they stay, and block the plan.
+func (s *Step) leaveOut() {
+	out := 0
+	for i := range s.Instances {
+		if in := &s.Instances[i]; in.Status == Failed || len(in.Blocks) > 0 {
+			out++
+		}
+	}
+	if out > s.Strategy.MaxFailures || out == len(s.Instances) {
+		return
+	}
+	for i := range s.Instances {
+		in := &s.Instances[i]
+		if in.Status == Failed || len(in.Blocks) == 0 {
+			continue
+		}
+		in.Status, in.Why, in.Hint = Failed, "blocked: "+in.Blocks[0].Reason, in.Blocks[0].Hint
+		in.Blocks, in.Changes, in.Outputs = nil, nil, nil
+	}
+}
+
 // whySkipped says why a step was skipped for each of its items.
 func (s *Step) whySkipped() string {
 	why := s.Instances[0].Why

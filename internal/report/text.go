@@ -91,6 +91,9 @@ func (t *text) findings(s plan.Step) {
 func (t *text) instance(s plan.Step) {
 	t.line(4, "%-8s %-10s %s", strings.TrimLeft(s.ID, "abcdefghijklmnopqrstuvwxyz0123456789_"), status(s), firstOf(s.Summary, s.Why))
 	t.line(13, "item %s", s.About())
+	if s.Status == plan.Failed && s.Hint != "" {
+		t.block(13, "hint: "+s.Hint)
+	}
 	t.findings(s)
 }
 
