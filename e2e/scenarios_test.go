@@ -27,13 +27,14 @@ type verdict struct {
 	plan          planned
 }
 
-// verdicts has a row for each scenario. The CA that is given is the registry's root, as it is now.
+// verdicts has a row for each scenario. The CA that is given is the registry's root, as it is now. The documented fix looks for no owner, so
+// that the remedy is that of a TanzuKubernetesCluster that one may do everything to; what it plans is the vendor's way all the same.
 func verdicts() map[string]verdict {
 	return map[string]verdict{
-		"missing-ca":        {"the documented case", "missing-ca", "trust", trusted},
-		"missing-ca-ubuntu": {"the same where trust files are links", "missing-ca", "trust", trusted},
-		"missing-ca-rhel":   {"the same where anchors are extracted", "missing-ca", "trust", trusted},
-		"wrong-ca":          {"the configured root has the name and another key", "wrong-ca", "trust", trusted},
+		"missing-ca":        {"the documented case", "missing-ca", "cluster-trust", trusted},
+		"missing-ca-ubuntu": {"the same where trust files are links", "missing-ca", "cluster-trust", trusted},
+		"missing-ca-rhel":   {"the same where anchors are extracted", "missing-ca", "cluster-trust", trusted},
+		"wrong-ca":          {"the configured root has the name and another key", "wrong-ca", "cluster-trust", trusted},
 		"vsphere-pod":       {"no trust of a cluster has a part in it", "vsphere-pod", "not-tkg", unchanged},
 		// Where no pod fails nothing more is looked at, so that there is no cause.
 		"healthy":             {"nothing fails", "", "", unchanged},
@@ -50,8 +51,8 @@ func verdicts() map[string]verdict {
 		"sha1":                 {"reads like a missing CA and is none (F01)", "weak-signature", "server", unchanged},
 		"key-mismatch":         {"the server's own files (F15)", "key-mismatch", "server", unchanged},
 		"client-auth-only":     {"the wrong usage (E01)", "key-usage", "server", unchanged},
-		"expired-root":         {"the renewed root in the place of the expired one (C04)", "expired-ca", "trust", trusted},
-		"leaf-as-ca-renewed":   {"the root in the place of the earlier certificate (I16)", "renewed-leaf", "trust", trusted},
+		"expired-root":         {"the renewed root in the place of the expired one (C04)", "expired-ca", "cluster-trust", trusted},
+		"leaf-as-ca-renewed":   {"the root in the place of the earlier certificate (I16)", "renewed-leaf", "cluster-trust", trusted},
 		"old-tls":              {"TLS 1.2 is to be enabled (G01)", "old-tls-version", "server", unchanged},
 		"mutual-tls":           {"the registry wants a certificate of its clients (G04, G05)", "client-certificate-required", "credentials", unchanged},
 
@@ -65,8 +66,8 @@ func verdicts() map[string]verdict {
 		"not-found":     {"TLS is fine (N02)", "reference", "reference", unchanged},
 		"rate-limited":  {"TLS is fine (N04)", "rate", "wait", unchanged},
 		"registry-down": {"TLS is fine (N05)", "registry-error", "registry", unchanged},
-		"token-realm":   {"another host's CA is missing, which is not the given one (T01)", "missing-ca", "trust", unchanged},
-		"blob-host":     {"as token-realm, behind a redirect", "missing-ca", "trust", unchanged},
+		"token-realm":   {"another host's CA is missing, which is not the given one (T01)", "missing-ca", "cluster-trust", unchanged},
+		"blob-host":     {"as token-realm, behind a redirect", "missing-ca", "cluster-trust", unchanged},
 
 		"mirror":               {"what is dialled is a mirror with its own trust", "hosts-override", "mirror", unchanged},
 		"mirror-fallback":      {"the true cause is the mirror's 404 (M01)", "reference", "reference", unchanged},
@@ -74,23 +75,23 @@ func verdicts() map[string]verdict {
 		"proxy-refuses":        {"the proxy does not let it pass (P04)", "proxy-refuses", "proxy", unchanged},
 		"proxy-authentication": {"the proxy wants a login (P03)", "proxy-authentication", "proxy", unchanged},
 
-		"over-encoded":    {"the right CA in the wrong form (I01)", "wrong-encoding", "trust", trusted},
-		"under-encoded":   {"plain PEM where base64 belongs", "wrong-encoding", "trust", trusted},
-		"glued":           {"two PEM blocks without a line end between them (I07)", "wrong-encoding", "trust", trusted},
-		"bom":             {"a byte order mark (I04)", "wrong-encoding", "trust", trusted},
-		"der":             {"DER in the place of PEM (I02)", "wrong-encoding", "trust", trusted},
-		"private-key":     {"a key has leaked, which a person has to take out (I14)", "node-file-private-key", "trust", unchanged},
-		"duplicate-names": {"one file for two entries", "duplicate-names", "trust", trusted},
+		"over-encoded":    {"the right CA in the wrong form (I01)", "wrong-encoding", "cluster-trust", trusted},
+		"under-encoded":   {"plain PEM where base64 belongs", "wrong-encoding", "cluster-trust", trusted},
+		"glued":           {"two PEM blocks without a line end between them (I07)", "wrong-encoding", "cluster-trust", trusted},
+		"bom":             {"a byte order mark (I04)", "wrong-encoding", "cluster-trust", trusted},
+		"der":             {"DER in the place of PEM (I02)", "wrong-encoding", "cluster-trust", trusted},
+		"private-key":     {"a key has leaked, which a person has to take out (I14)", "node-file-private-key", "cluster-trust", unchanged},
+		"duplicate-names": {"one file for two entries", "duplicate-names", "cluster-trust", trusted},
 
 		"stale-runtime": {"restart, neither recreate nor patch (S01)", "runtime-older", "restart-runtime", unchanged},
-		"stale-node":    {"the configuration is right, the nodes are older", "stale-nodes", "recreate", renewed},
+		"stale-node":    {"the configuration is right, the nodes are older", "stale-nodes", "roll-nodes", renewed},
 		"removed-trust": {"nothing fails before the next restart (S03)", "", "", unchanged},
 		"clock-behind":  {"the certificate is fine, the clock is not (C02)", "node-clock", "clock", unchanged},
 
-		"sandbox-image":   {"the sandbox's image comes from the registry too", "missing-ca", "trust", trusted},
+		"sandbox-image":   {"the sandbox's image comes from the registry too", "missing-ca", "cluster-trust", trusted},
 		"kapp-controller": {"it has its own trust", "kapp-controller", "not-tkg", unchanged},
-		"old-kubelet":     {"the cause is in Events alone", "missing-ca", "trust", trusted},
-		"events-expired":  {"the cause is nowhere: the nodes are asked", "missing-ca", "trust", trusted},
+		"old-kubelet":     {"the cause is in Events alone", "missing-ca", "cluster-trust", trusted},
+		"events-expired":  {"the cause is nowhere: the nodes are asked", "missing-ca", "cluster-trust", trusted},
 	}
 }
 

@@ -23,7 +23,7 @@ func sampleDiagnosis() diagnosis.Diagnosis {
 		return plugins.Evidence{Subject: "pod demo/" + name, Check: "image-pull", Verdict: plugins.Bad, Text: "x509: \x1b[2Junknown\u202e authority\nsecond line"}
 	}
 	return diagnosis.Diagnosis{
-		Cluster: "team-a/new", Kind: "Cluster", Cause: "missing-ca", Remedy: "trust", Summary: "The nodes do not trust r:5443.",
+		Cluster: "team-a/new", Kind: "Cluster", Cause: "missing-ca", Remedy: "cluster-trust", Summary: "The nodes do not trust r:5443.",
 		Blocked: "no CA was given", Next: "tkgfix diagnose team-a/new --ca FILE", See: "docs/checks.md#untrusted-root",
 		RuledOut: []diagnosis.RuledOut{{Remedy: "restart-runtime", Reason: "reading the files again changes nothing"}, {Remedy: "server", Reason: "its chain is\x07 right"}},
 		Evidence: []plugins.Evidence{

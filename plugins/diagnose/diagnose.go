@@ -1,8 +1,9 @@
 // Package diagnose is the step diagnose: it joins what the other steps saw into one cause and one remedy, and says why it is none
 // of the others.
 //
-// It is pure: it connects to nothing and looks at no clock. The order of its rules (rules.go) is the ladder from the gentlest
-// remedy to the one that destroys (diagnosis.md §4.4, §8). What tkgfix cannot mend blocks the plan with the next thing to do.
+// It is pure: it connects to nothing and looks at no clock. Its rules (rules.go) find the cause, from what the pods say to what is stored
+// (diagnosis.md §4.4, §8). Where only new machines mend it, the ladder (ladder.go) chooses the gentlest way to them whose proof holds. What
+// tkgfix cannot mend blocks the plan with the next thing to do.
 package diagnose
 
 import (
@@ -45,6 +46,8 @@ type input struct {
 	Nodes    json.RawMessage `json:"nodes"`
 	Probe    json.RawMessage `json:"probe"`
 	Encoding json.RawMessage `json:"encoding"`
+	Owner    json.RawMessage `json:"owner"`
+	Tried    []string        `json:"tried"`
 }
 
 // Plan judges. It does not block.
@@ -83,17 +86,18 @@ func parse(raw json.RawMessage) (facts, error) {
 		n nodeTrust
 		p probed
 		e encoded
+		o owned
 	)
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage
 		into any
-	}{{"detect", in.Detect, &d}, {"nodes", in.Nodes, &n}, {"probe", in.Probe, &p}, {"encoding", in.Encoding, &e}} {
+	}{{"detect", in.Detect, &d}, {"nodes", in.Nodes, &n}, {"probe", in.Probe, &p}, {"encoding", in.Encoding, &e}, {"owner", in.Owner, &o}} {
 		if err := object(part.raw, part.into); err != nil {
 			return facts{}, fmt.Errorf("input %q: %w", part.name, err)
 		}
 	}
-	return join(d, n, p, e), nil
+	return join(d, n, p, e, o, in.Tried), nil
 }
 
 // object decodes a JSON object. None, and null, leave into as it is: that step was skipped.
@@ -113,7 +117,7 @@ func object(raw json.RawMessage, into any) error {
 
 func outputOf(f facts, a answer) output {
 	return output{
-		Cause: a.cause, Remedy: a.remedy, Trust: (a.remedy == trust || a.remedy == recreate) && !a.noFile,
+		Cause: a.cause, Remedy: a.remedy, Trust: a.need != "" && !a.noFile,
 		Summary: a.summary, RuledOut: ruleOut(f, a),
 	}
 }
@@ -129,8 +133,11 @@ func evidenceOf(f facts, a answer) plugins.Evidence {
 // warnings are what a person must know before approving, and cannot see from the remedy.
 func warnings(f facts, a answer) []string {
 	var out []string
-	if (a.remedy == trust || a.remedy == recreate) && a.stop == "" {
-		out = append(out, "gentler than recreating, and not done by this version: the CA in the cluster's own trust (spec.settings.network.trust.additionalTrustedCAs of the TanzuKubernetesCluster, kubectl edit), which replaces the nodes one by one")
+	if a.remedy == globalTrust && a.stop == "" {
+		out = append(out, "TkgServiceConfiguration is global: what changes there, every TanzuKubernetesCluster gets with its next roll, and some may be rolled at once")
+	}
+	if o := f.owner; a.remedy == rollNodes && o.Managed.By != "" {
+		out = append(out, "the cluster is managed: "+o.managedBy()+". New machines get what it declares")
 	}
 	if f.vSpherePodsToo() && a.remedy != notTKG {
 		out = append(out, "vSphere Pods of the Supervisor fail as well: nothing that is done to the cluster helps them")

@@ -25,6 +25,9 @@ const missingRoot = "CN=Corp Root CA, key id AB:CD (issuer of CN=Corp Issuing CA
 // situation is what the other steps put out. The zero value is a cluster whose CA is missing and whose candidate works.
 type situation struct {
 	detect, nodes, probe, encoding object
+	// owner is left out when it is nil.
+	owner object
+	tried []string
 }
 
 // sick returns the ordinary case: six pods fail, no node trusts the registry, the candidate makes the chain valid.
@@ -154,34 +157,34 @@ func TestPlan(t *testing.T) {
 		},
 		"missing CA": {
 			reason: "the documented case", in: sick(),
-			cause: "missing-ca", remedy: "trust", trust: true, warning: "gentler than recreating",
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"wrong CA": {
 			reason: "an old root of the same name is trusted", in: sick(handshakes("same-name-other-key", nil)),
-			cause: "wrong-ca", remedy: "trust", trust: true, summary: "another key",
+			cause: "wrong-ca", remedy: "cluster-trust", trust: true, summary: "another key",
 		},
 		"expired CA": {
 			reason: "the trusted root ran out and its successor is given", in: sick(handshakes("expired-root", nil)),
-			cause: "expired-ca", remedy: "trust", trust: true,
+			cause: "expired-ca", remedy: "cluster-trust", trust: true,
 		},
 		"not a CA": {
 			reason: "a server certificate was configured", in: sick(handshakes("not-a-ca", nil)),
-			cause: "not-a-ca", remedy: "trust", trust: true,
+			cause: "not-a-ca", remedy: "cluster-trust", trust: true,
 		},
 		"self-signed": {
 			reason: "the server's own certificate is given as CA: it works", in: sick(handshakes("self-signed", object{"fixableByTrust": true})),
-			cause: "self-signed", remedy: "trust", trust: true,
+			cause: "self-signed", remedy: "cluster-trust", trust: true,
 		},
 		"intermediate given": {
 			reason: "a CA file that holds the intermediate completes even a lone leaf", in: sick(handshakes("missing-intermediate", nil)),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"one node of two": {
 			reason: "a mixed fleet: the CA is not stored, so new nodes would lack it",
 			in: sick(func(s *situation) {
 				s.probe["nodes"] = []object{shaken("w1", "", nil), shaken("w2", "untrusted-root", nil)}
 			}),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"wrong encoding": {
 			reason: "the right CA is stored twice encoded",
@@ -189,7 +192,7 @@ func TestPlan(t *testing.T) {
 				s.encoding["ok"] = false
 				s.encoding["entries"] = []object{{"where": "TSC", "name": "corp", "ok": false, "problem": "2 layers of base64", "fingerprints": []string{"ff"}}}
 			}),
-			cause: "wrong-encoding", remedy: "trust", trust: true, summary: "TSC, entry corp, but the nodes cannot use it: 2 layers of base64",
+			cause: "wrong-encoding", remedy: "cluster-trust", trust: true, summary: "TSC, entry corp, but the nodes cannot use it: 2 layers of base64",
 		},
 		"another entry badly encoded": {
 			reason: "somebody else's bad entry is not the cause",
@@ -197,20 +200,20 @@ func TestPlan(t *testing.T) {
 				s.encoding["ok"] = false
 				s.encoding["entries"] = []object{{"where": "TSC", "name": "x", "ok": false, "problem": "2 layers", "fingerprints": []string{"aa"}}}
 			}),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"stale nodes": {
 			reason: "TkgServiceConfiguration is right and the nodes were made before", in: sick(configuredAs("TSC, entry corp")),
-			cause: "stale-nodes", remedy: "recreate", trust: true, summary: "(TSC, entry corp)", warning: "gentler than recreating",
+			cause: "stale-nodes", remedy: "roll-nodes", trust: true, summary: "(TSC, entry corp)",
 		},
 		"stale nodes, old key": {
 			reason: "the same after a renewed CA", in: sick(configuredAs("TSC, entry corp"), handshakes("same-name-other-key", nil)),
-			cause: "stale-nodes", remedy: "recreate", trust: true,
+			cause: "stale-nodes", remedy: "roll-nodes", trust: true,
 		},
 		"file there, not read": {
 			reason: "configured, on every node, and still not trusted",
 			in:     sick(configuredAs("TSC, entry corp"), func(s *situation) { s.nodes["candidateOnAll"] = true }),
-			cause:  "unread-trust-file", remedy: "recreate", trust: true,
+			cause:  "unread-trust-file", remedy: "roll-nodes", trust: true,
 		},
 		"stale containerd": {
 			reason: "the file came after containerd started: a restart does it",
@@ -222,7 +225,7 @@ func TestPlan(t *testing.T) {
 			in: sick(func(s *situation) {
 				s.probe["nodes"] = []object{shaken("w1", "runtime-older", nil), shaken("w2", "untrusted-root", nil)}
 			}),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"trust taken away": {
 			reason: "pods still run, and will not after a restart", in: sick(noPods, handshakes("", object{"verdict": "runtime-removed"})),
@@ -242,11 +245,11 @@ func TestPlan(t *testing.T) {
 		},
 		"no candidate": {
 			reason: "which certificate to fetch is said", in: sick(handshakes("untrusted-root", fails("", missingRoot)), noCandidate),
-			cause: "missing-ca", remedy: "trust", blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
 		},
 		"no candidate, old key": {
 			reason: "the same after a renewed CA", in: sick(handshakes("same-name-other-key", fails("", missingRoot)), noCandidate),
-			cause: "wrong-ca", remedy: "trust", blocked: missingRoot, hint: "--input ca=FILE",
+			cause: "wrong-ca", remedy: "cluster-trust", blocked: missingRoot, hint: "--input ca=FILE",
 		},
 		"no candidate, no intermediate": {
 			reason: "no CA to fetch: the server is to send its chain", in: sick(handshakes("missing-intermediate", fails("", "CN=Corp Issuing CA")), noCandidate),
@@ -254,18 +257,18 @@ func TestPlan(t *testing.T) {
 		},
 		"no candidate, lone leaf": {
 			reason: "its issuer may be a root that can be trusted", in: sick(handshakes("missing-issuer", fails("", "CN=Harbor CA")), noCandidate),
-			cause: "missing-ca", remedy: "trust", blocked: "missing is CN=Harbor CA", hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "missing is CN=Harbor CA", hint: "--input ca=FILE",
 		},
 		"bad CA file": {
 			reason: "said before anything is done with it",
 			in: sick(handshakes("untrusted-root", fails("", missingRoot)), func(s *situation) {
 				s.encoding["candidate"] = object{"given": true, "ok": false, "problem": "it is DER", "subjects": []string{}, "fingerprints": []string{}, "configuredAs": ""}
 			}),
-			cause: "bad-ca-file", remedy: "trust", blocked: "it is DER", hint: "give the CA as PEM",
+			cause: "bad-ca-file", remedy: "cluster-trust", blocked: "it is DER", hint: "give the CA as PEM",
 		},
 		"candidate does not sign": {
 			reason: "a person must learn which certificate to fetch", in: sick(handshakes("untrusted-root", fails(unknown, missingRoot))),
-			cause: "missing-ca", remedy: "trust", blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "missing is " + missingRoot, hint: "--input ca=FILE",
 		},
 		"candidate does not sign on one node": {
 			reason: "a proof must hold on every node",
@@ -273,7 +276,7 @@ func TestPlan(t *testing.T) {
 				s.probe["candidateWorks"] = false
 				s.probe["nodes"] = []object{shaken("w1", "untrusted-root", nil), shaken("w2", "untrusted-root", fails(unknown, "CN=Other Root"))}
 			}),
-			cause: "missing-ca", remedy: "trust", blocked: "missing is CN=Other Root", hint: "registry.lab:5443",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "missing is CN=Other Root", hint: "registry.lab:5443",
 		},
 		"no intermediate": {
 			reason: "the candidate is the right root, and the server forgot its intermediate", in: sick(handshakes("missing-intermediate", fails(unknown, "CN=Corp Issuing CA"))),
@@ -285,7 +288,7 @@ func TestPlan(t *testing.T) {
 		},
 		"complete and refused": {
 			reason: "with the CA another fault comes to light", in: sick(handshakes("untrusted-root", fails("x509: certificate specifies an incompatible key usage", ""))),
-			cause: "missing-ca", remedy: "trust", blocked: "incompatible key usage", hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "incompatible key usage", hint: "--input ca=FILE",
 		},
 		"mirror": {
 			reason: "the mirror's CA is missing, not the registry's",
@@ -297,16 +300,16 @@ func TestPlan(t *testing.T) {
 			reason: "it is as good as the registry's",
 			in: sick(dials("mirror.lab:5446"),
 				looks(object{"findings": []object{{"id": "hosts-override", "text": "for registry.lab:5443 containerd asks https://mirror.lab:5446"}}})),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"token server": {
 			reason: "no hosts.toml sends there: its CA is missing like any other", in: sick(handshakes("untrusted-root", fails(unknown, "CN=Partner CA")), dials("auth.lab:5444")),
-			cause: "missing-ca", remedy: "trust", blocked: "missing is CN=Partner CA", hint: "--input ca=FILE",
+			cause: "missing-ca", remedy: "cluster-trust", blocked: "missing is CN=Partner CA", hint: "--input ca=FILE",
 		},
 		"private key in the trust": {
 			reason: "a person has to know, and to take it out",
 			in:     sick(looks(object{"findings": []object{{"id": "node-file-private-key", "text": "tkg-corp.pem holds a private key"}}})),
-			cause:  "node-file-private-key", remedy: "trust", blocked: "private key", hint: "kubectl edit",
+			cause:  "node-file-private-key", remedy: "cluster-trust", blocked: "private key", hint: "kubectl edit",
 		},
 		"two entries of one name": {
 			reason: "which of them a node gets is chance",
@@ -316,7 +319,7 @@ func TestPlan(t *testing.T) {
 					"findings": []object{{"id": "duplicate-name", "fatal": true}},
 				}}
 			}),
-			cause: "duplicate-names", remedy: "trust", trust: true, summary: "2 entries have this name",
+			cause: "duplicate-names", remedy: "cluster-trust", trust: true, summary: "2 entries have this name",
 		},
 		"missing CA and a fault behind it": {
 			reason: "with several faults trust mends nothing alone", in: sick(handshakes("untrusted-root", object{"fixableByTrust": false, "also": []string{"key-usage"}, "candidateOk": false, "candidateError": unknown})),
@@ -336,7 +339,7 @@ func TestPlan(t *testing.T) {
 		},
 		"proxy that opens TLS, its CA given": {
 			reason: "the user may trust it", in: sick(handshakes("proxy-intercepts", nil)),
-			cause: "proxy-intercepts", remedy: "trust", trust: true, summary: "noProxy would do as well",
+			cause: "proxy-intercepts", remedy: "cluster-trust", trust: true, summary: "noProxy would do as well",
 		},
 		"proxy that wants a login": {
 			reason: "no certificate is at fault", in: sick(pods("proxy"), handshakes("proxy-authentication", fails("407", ""))),
@@ -347,14 +350,14 @@ func TestPlan(t *testing.T) {
 			in: sick(handshakes("untrusted-root", object{"completedBy": []string{"TSC, entry corp"}, "candidateOk": false}), noCandidate, func(s *situation) {
 				s.encoding["entries"] = []object{{"where": "TSC", "name": "corp", "ok": false, "problem": "2 layers of base64", "fingerprints": []string{"ff"}}}
 			}),
-			cause: "wrong-encoding", remedy: "trust", blocked: "the right one is stored", hint: "--input ca=FILE", summary: "2 layers of base64",
+			cause: "wrong-encoding", remedy: "cluster-trust", blocked: "the right one is stored", hint: "--input ca=FILE", summary: "2 layers of base64",
 		},
 		"stale nodes, no candidate": {
 			reason: "the stored CA would do, and these nodes lack it",
 			in: sick(handshakes("untrusted-root", object{"completedBy": []string{"TSC, entry corp-a"}, "candidateOk": false}), noCandidate, func(s *situation) {
 				s.encoding["entries"] = []object{{"where": "TSC", "name": "corp-a", "ok": true, "problem": "", "fingerprints": []string{"aa"}}}
 			}),
-			cause: "stale-nodes", remedy: "recreate", blocked: "the right one is stored", hint: "--input ca=FILE",
+			cause: "stale-nodes", remedy: "roll-nodes", blocked: "the right one is stored", hint: "--input ca=FILE",
 		},
 		"registry out of order": {
 			reason: "TLS is fine: 503", in: sick(pods("registry-error"), handshakes("", nil)),
@@ -390,7 +393,7 @@ func TestPlan(t *testing.T) {
 		},
 		"clock that does not matter": {
 			reason: "with a missing CA the clock is only worth a warning", in: sick(looks(object{"clockSkewSeconds": 600})),
-			cause: "missing-ca", remedy: "trust", trust: true, warning: "the clock is off on w1 (+600 s)",
+			cause: "missing-ca", remedy: "cluster-trust", trust: true, warning: "the clock is off on w1 (+600 s)",
 		},
 		"name does not resolve": {
 			reason: "no handshake, no matter of trust", in: sick(pods("dns"), handshakes("dns", fails("no such host", ""))),
@@ -441,7 +444,7 @@ func TestPlan(t *testing.T) {
 				s.detect["class"] = "auth"
 				s.detect["failing"] = []object{{"scope": "cluster", "registry": "registry.lab:5443", "class": "auth"}, {"scope": "cluster", "registry": "registry.lab:5443", "class": "trust"}}
 			}),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 		"trust of another registry": {
 			reason: "what fails elsewhere is no sign here",
@@ -465,11 +468,11 @@ func TestPlan(t *testing.T) {
 				s.detect["class"] = "vsphere-pod"
 				s.detect["failing"] = []object{{"scope": "supervisor", "class": "vsphere-pod"}, {"scope": "cluster", "registry": "registry.lab:5443", "class": "trust"}}
 			}),
-			cause: "missing-ca", remedy: "trust", trust: true, warning: "vSphere Pods of the Supervisor fail as well",
+			cause: "missing-ca", remedy: "cluster-trust", trust: true, warning: "vSphere Pods of the Supervisor fail as well",
 		},
 		"unknown class": {
 			reason: "an old kubelet says only back-off: the nodes tell", in: sick(pods("unknown")),
-			cause: "missing-ca", remedy: "trust", trust: true,
+			cause: "missing-ca", remedy: "cluster-trust", trust: true,
 		},
 	}
 	known := documented(t)
@@ -515,7 +518,8 @@ func TestPlan(t *testing.T) {
 				}
 			}
 			all := []string{
-				"nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "not-tkg", "trust", "recreate",
+				"nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "not-tkg",
+				"roll-nodes", "cluster-trust", "service-trust", "recreate",
 			}
 			if diff := gocmp.Diff(slices.DeleteFunc(all, func(r string) bool { return r == tc.remedy }), others); diff != "" {
 				t.Errorf("%s: ruled out (-want, +got):\n%s", tc.reason, diff)
@@ -531,7 +535,14 @@ func plan(t *testing.T, s situation) (plugins.PlanResponse, error) {
 
 func inputOf(t *testing.T, s situation) json.RawMessage {
 	t.Helper()
-	raw, err := json.Marshal(object{"detect": s.detect, "nodes": s.nodes, "probe": s.probe, "encoding": s.encoding})
+	in := object{"detect": s.detect, "nodes": s.nodes, "probe": s.probe, "encoding": s.encoding}
+	if s.owner != nil {
+		in["owner"] = s.owner
+	}
+	if s.tried != nil {
+		in["tried"] = s.tried
+	}
+	raw, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}

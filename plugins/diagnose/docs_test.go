@@ -3,16 +3,18 @@ package diagnose_test
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
-// documented returns the causes that have a section in docs/checks.md, with an empty remedy, or a row in docs/diagnose.md.
+// documented returns the causes that have a section in docs/checks.md, with an empty remedy, or a row in docs/diagnose.md, with all
+// that is said of the remedy.
 func documented(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for path, form := range map[string]*regexp.Regexp{
 		"../../docs/checks.md":   regexp.MustCompile(`(?m)^## ([a-z0-9-]+)()$`),
-		"../../docs/diagnose.md": regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| [^|]+ \\| `([a-z-]+)`"),
+		"../../docs/diagnose.md": regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| [^|]+ \\| (`[^|]+) \\|$"),
 	} {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -37,7 +39,7 @@ func wantDocumented(t *testing.T, known map[string]string, cause, remedy string)
 	switch said, ok := known[cause]; {
 	case !ok:
 		t.Errorf("the cause %s is neither in docs/checks.md nor in docs/diagnose.md", cause)
-	case said != "" && said != remedy:
+	case said != "" && !strings.Contains(said, "`"+remedy+"`"):
 		t.Errorf("docs/diagnose.md says %s of the cause %s, whose remedy is %s", said, cause, remedy)
 	}
 }

@@ -15,6 +15,10 @@ type facts struct {
 	nodeTrust nodeTrust
 	probed    probed
 	encoded   encoded
+	// owner is what the cluster is made from; anybody's if nobody looked.
+	owner owned
+	// tried are remedies that were carried out already.
+	tried []string
 	// worst is the node whose handshake says most about the cause: one that does not get through before one to which the server shows
 	// what no trust mends, before one that lacks trust, before one that needs a restart. Its ID is empty when no node was asked.
 	worst handshake
@@ -29,8 +33,11 @@ type handshake struct {
 // remedy is that of the verdict, in the words of this step.
 func (h handshake) remedy() string { return familyOf(h.verdict.Remedy) }
 
-func join(d detected, n nodeTrust, p probed, e encoded) facts {
-	f := facts{detected: d, nodeTrust: n, probed: p, encoded: e}
+func join(d detected, n nodeTrust, p probed, e encoded, o owned, tried []string) facts {
+	f := facts{detected: d, nodeTrust: n, probed: p, encoded: e, owner: o, tried: tried}
+	if !o.known() {
+		f.owner = anybody()
+	}
 	rank := -1
 	for _, node := range p.Nodes {
 		h := handshake{node, probe.VerdictOf(node.Verdict)}
@@ -70,9 +77,6 @@ const (
 	runtimeProxy  = "runtime-proxy"
 )
 
-// serviceConfiguration is the name of the one TkgServiceConfiguration (tkg-facts.md §1.1).
-const serviceConfiguration = "tkg-service-configuration"
-
 func severity(h handshake) int {
 	switch remedy := h.remedy(); {
 	case h.OK:
@@ -93,7 +97,7 @@ func familyOf(r probe.Remedy) string {
 	case probe.None:
 		return nothing
 	case probe.AddCA, probe.ReplaceCA, probe.Encoding:
-		return trust
+		return ownTrust
 	case probe.Restart:
 		return restart
 	case probe.Network:
@@ -249,25 +253,34 @@ func (f facts) skewed() []string {
 	return out
 }
 
-// misencoded returns the stored entry that would make the chain valid and that nodes cannot use: it holds the candidate, or every node
-// says so of it.
+// misencoded returns the stored entry that would make the chain valid, that this cluster gets and that nodes cannot use: it holds the
+// candidate, or every node says so of it.
 func (f facts) misencoded() (stored, bool) {
 	for _, e := range f.encoded.Entries {
-		if !e.OK && (f.holdsCandidate(e) || f.completes(e)) {
+		if seen, _ := f.seen(e.String()); !e.OK && seen != seenNo && (f.holdsCandidate(e) || f.completes(e)) {
 			return e, true
 		}
 	}
 	return stored{}, false
 }
 
-// usable returns the stored entry that would make the chain valid and that new nodes can use.
+// usable returns the stored entry that would make the chain valid and that new nodes of this cluster can use: one that they are known to
+// get before one of which that is not known.
 func (f facts) usable() (where string, ok bool) {
+	var would []string
 	if c := f.encoded.Candidate; c.ConfiguredAs != "" {
-		return c.ConfiguredAs, true
+		would = append(would, c.ConfiguredAs)
 	}
 	for _, e := range f.encoded.Entries {
-		if e.OK && f.completes(e) {
-			return e.String(), true
+		if e.OK && (f.holdsCandidate(e) || f.completes(e)) {
+			would = append(would, e.String())
+		}
+	}
+	for _, wanted := range []string{seenYes, seenUnknown} {
+		for _, name := range would {
+			if seen, _ := f.seen(name); seen == wanted {
+				return name, true
+			}
 		}
 	}
 	return "", false

@@ -1,10 +1,12 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/pull"
+	"github.com/tkgfix/tkgfix/internal/tkg"
 )
 
 // ruleOut says of every remedy but the chosen one why it is not it, gentlest first.
@@ -26,11 +28,13 @@ func ruleOut(f facts, chosen answer) []ruledOut {
 		{credentials, whyNotCredentials},
 		{reference, whyNotReference},
 		{notTKG, whyNotElsewhere},
-		{trust, whyNotTrust},
+		{rollNodes, whyNotNewNodes},
+		{ownTrust, whyNotTrust},
+		{globalTrust, whyNotServiceTrust},
 		{recreate, whyNotRecreate},
 	} {
 		if row.remedy != chosen.remedy {
-			out = append(out, ruledOut{Remedy: row.remedy, Reason: row.why(f, chosen)})
+			out = append(out, ruledOut{Remedy: row.remedy, Reason: cmp.Or(chosen.refused[row.remedy], row.why(f, chosen))})
 		}
 	}
 	return out
@@ -165,15 +169,12 @@ func whyNotTrust(f facts, chosen answer) string {
 		return "what the nodes see is the proxy's certificate, and the given CA is not the proxy's"
 	}
 	switch chosen.remedy {
-	case recreate:
-		where, _ := f.usable()
-		return "it is configured already: " + where
 	case restart:
 		return "the right CA is on the nodes already"
 	case clock:
 		return "no certificate makes up for a wrong clock"
 	case notTKG:
-		return "TkgServiceConfiguration is not used for vSphere Pods"
+		return "no trust of a cluster is used for vSphere Pods"
 	case server:
 		return "no certificate that is added to the trust makes this chain valid"
 	case network, proxy:
@@ -185,12 +186,25 @@ func whyNotTrust(f facts, chosen answer) string {
 	return "the nodes trust what the registry presents"
 }
 
-func whyNotRecreate(_ facts, chosen answer) string {
-	switch {
-	case chosen.remedy != trust:
-		return "it destroys the cluster and changes nothing of the cause"
-	case chosen.stop != "":
-		return "new nodes would fail in the same way until the right CA is given"
+func whyNotServiceTrust(f facts, chosen answer) string {
+	if f.owner.Way != string(tkg.WayTKC) {
+		return f.owner.notByService()
 	}
-	return "by itself it changes nothing, for new nodes get what TkgServiceConfiguration holds: it follows once that is correct"
+	return whyNotTrust(f, chosen)
+}
+
+func whyNotNewNodes(f facts, chosen answer) string {
+	switch chosen.remedy {
+	case restart:
+		return "the right CA is on the nodes already, and containerd reads it when it starts"
+	case notTKG:
+		return "the cluster's nodes have no part in it"
+	case nothing:
+		return "no node is at fault, as far as any was seen"
+	}
+	return "new machines would meet the same"
+}
+
+func whyNotRecreate(facts, answer) string {
+	return "it destroys the cluster and changes nothing of the cause"
 }

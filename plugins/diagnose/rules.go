@@ -7,6 +7,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/certs"
 	"github.com/tkgfix/tkgfix/internal/pull"
+	"github.com/tkgfix/tkgfix/internal/tkg"
 )
 
 // answer is a cause with its remedy. A stop says why tkgfix cannot go on, and next what to do instead; both are empty when it can.
@@ -14,23 +15,29 @@ type answer struct {
 	cause, remedy string
 	summary       string
 	stop, next    string
+	// need is set where only new machines carry it out: then the remedy is the ladder's to choose, and refused says why it chose no other.
+	need    need
+	refused map[string]string
+	// where names the right entry for needNodes, entry is that of needForm.
+	where string
+	entry stored
 	// told says that the cause is what the pods' own messages name.
 	told bool
-	// noFile says that there is no CA file that TkgServiceConfiguration should be given.
+	// noFile says that there is no CA file that any trust should be given.
 	noFile bool
 }
 
 // judge returns the first answer that fits. The order is from what the pods say, over what the nodes see, to what is stored.
 func judge(f facts) answer {
 	for _, rule := range []func(facts) (answer, bool){
-		notFailing, vSpherePod, kappController, notProbed, wrongClock, byVerdict, otherCause, staleRuntime, trusted,
+		neverUp, notFailing, vSpherePod, kappController, notProbed, wrongClock, byVerdict, otherCause, staleRuntime, trusted,
 		mirrored, leakedKey, badCandidate, noCandidate, incomplete, configured, misencoded,
 	} {
 		if a, ok := rule(f); ok {
-			return a
+			return chosen(f, a)
 		}
 	}
-	return notConfigured(f)
+	return chosen(f, notConfigured(f))
 }
 
 func notFailing(f facts) (answer, bool) {
@@ -153,9 +160,17 @@ func staleRuntime(f facts) (answer, bool) {
 	return answer{
 		cause: f.worst.Verdict, remedy: restart,
 		summary: "The nodes hold the right certificates, but containerd was started before they were written and reads them once, before its first pull: " + nodes + ".",
-		stop:    "containerd must be restarted on " + nodes + ", which this version does not do; nothing needs to be destroyed",
-		next:    "on each of these nodes: sudo systemctl restart containerd (running containers go on); then plan again",
+		stop:    f.restartStop(nodes),
+		next:    "tkgfix init registry-trust.yaml has a step that does it; or on each of these nodes: sudo systemctl restart containerd (running containers go on), then plan again",
 	}, true
+}
+
+// restartStop stops a workflow that does not look for the owner: it is the documented fix, which restarts nothing.
+func (f facts) restartStop(nodes string) string {
+	if f.owner.known() {
+		return ""
+	}
+	return "containerd must be restarted on " + nodes + ", which this workflow does not do; nothing needs to be destroyed"
 }
 
 // trusted is for nodes that trust what the registry presents: what is left is a pod that waits, or a cause that has nothing to do with
@@ -179,7 +194,7 @@ func badCandidate(f facts) (answer, bool) {
 		return answer{}, false
 	}
 	return answer{
-		cause: "bad-ca-file", remedy: trust, noFile: true,
+		cause: "bad-ca-file", need: needCA, noFile: true,
 		summary: "The nodes do not trust " + f.registry() + " (" + f.worst.Verdict + "), and the given CA file cannot be used: " + c.Problem + ".",
 		stop:    "the given CA file cannot be used: " + c.Problem,
 		next:    "give the CA as PEM; " + fetch(f),
@@ -201,7 +216,7 @@ func noCandidate(f facts) (answer, bool) {
 		return loneLeaf(f, "the server's chain is not complete"), true
 	}
 	return answer{
-		cause: trustCause(f), remedy: trust, noFile: true,
+		cause: trustCause(f), need: needCA, noFile: true,
 		summary: fmt.Sprintf("The nodes do not trust %s (%s), and no CA was given. Missing: %s.", f.registry(), f.worst.Verdict, cmp.Or(f.missing(), "unknown")),
 		stop:    "no CA was given; missing is " + cmp.Or(f.missing(), "the CA that issued the registry's certificate"),
 		next:    fetch(f),
@@ -233,10 +248,10 @@ func leakedKey(f facts) (answer, bool) {
 		return answer{}, false
 	}
 	return answer{
-		cause: nodeFileKey, remedy: trust, noFile: true,
+		cause: nodeFileKey, need: needCA, noFile: true,
 		summary: "A private key lies in the trust of " + some(nodes) + " where a CA should, and what it belongs to must be taken for open to others: " + text + ".",
 		stop:    "a private key stands where a CA should, on " + some(nodes),
-		next:    "take it out by hand (kubectl edit tkgserviceconfiguration " + serviceConfiguration + "), replace the key wherever it is used, and plan again. More: docs/checks.md#" + nodeFileKey,
+		next:    "take it out by hand (kubectl edit tkgserviceconfiguration " + tkg.ServiceConfigurationName + "), replace the key wherever it is used, and plan again. More: docs/checks.md#" + nodeFileKey,
 	}, true
 }
 
@@ -253,7 +268,7 @@ func incomplete(f facts) (answer, bool) {
 	}
 	missing := cmp.Or(f.missing(), "the CA that issued it")
 	a := answer{
-		cause: trustCause(f), remedy: trust, noFile: true,
+		cause: trustCause(f), need: needCA, noFile: true,
 		summary: "The given CA (" + some(f.encoded.Candidate.Subjects) + ") does not sign the chain of " + f.registry() + ". Missing: " + missing + ".",
 		stop:    "the given CA does not complete the chain that " + f.registry() + " presents: missing is " + missing,
 		next:    fetch(f),
@@ -292,7 +307,7 @@ func configured(f facts) (answer, bool) {
 		return answer{}, false
 	}
 	a := answer{
-		cause: "stale-nodes", remedy: recreate,
+		cause: "stale-nodes", need: needNodes, where: where,
 		summary: "The right CA is configured (" + where + "), but these nodes were made before it or did not get it: " + some(f.untrusting()) + ". New nodes get it.",
 	}
 	if f.nodeTrust.CandidateOnAll {
@@ -312,7 +327,7 @@ func misencoded(f facts) (answer, bool) {
 		cause = "duplicate-names"
 	}
 	return answer{
-		cause: cause, remedy: trust,
+		cause: cause, need: needForm, entry: e,
 		summary: fmt.Sprintf("The right CA is stored in %s, but the nodes cannot use it: %s.", e, e.Problem),
 	}, true
 }
@@ -332,7 +347,7 @@ func notConfigured(f facts) answer {
 	case proxyIntercepts:
 		summary = "The proxy that containerd goes by ends TLS itself, and the given CA is the proxy's. To put " + f.registry() + " into noProxy would do as well."
 	}
-	return answer{cause: cause, remedy: trust, summary: summary}
+	return answer{cause: cause, need: needCA, summary: summary}
 }
 
 func trustCause(f facts) string {

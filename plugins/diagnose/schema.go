@@ -9,7 +9,9 @@ const inputSchema = `{
     "detect": {"type": "object", "description": "output of detect"},
     "nodes": {"type": "object", "description": "output of verify-node-cert"},
     "probe": {"type": "object", "description": "output of probe"},
-    "encoding": {"type": "object", "description": "output of check-encoding"}
+    "encoding": {"type": "object", "description": "output of check-encoding"},
+    "owner": {"type": "object", "description": "output of find-owner; without it, or empty, the cluster is judged as a TanzuKubernetesCluster that the login may do everything to"},
+    "tried": {"type": "array", "items": {"type": "string"}, "default": [], "description": "remedies that were carried out before, without the nodes trusting the registry now: they are ruled out, and what is left may be harder"}
   }
 }`
 
@@ -22,10 +24,10 @@ const outputSchema = `{
     "cause": {"type": "string", "description": "the one cause, in kebab-case"},
     "remedy": {
       "type": "string",
-      "enum": ["nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "trust", "recreate", "not-tkg"],
-      "description": "the one remedy: nothing to do, wait, restart containerd, mend the nodes' clocks, the network, the proxy, the mirror, what the server presents, the registry itself, the credentials or the image reference; correct TkgServiceConfiguration and recreate, recreate, or nothing in TKG"
+      "enum": ["nothing", "wait", "restart-runtime", "clock", "network", "proxy", "mirror", "server", "registry", "credentials", "reference", "roll-nodes", "cluster-trust", "service-trust", "recreate", "not-tkg"],
+      "description": "the one remedy: nothing to do, wait, restart containerd, mend the nodes' clocks, the network, the proxy, the mirror, what the server presents, the registry itself, the credentials or the image reference; let new machines take the place of nodes that are older than what is declared, declare the CA in the cluster's own trust, declare it in TkgServiceConfiguration, delete and recreate the cluster, or nothing in TKG"
     },
-    "trust": {"type": "boolean", "description": "whether TkgServiceConfiguration must hold the given CA for the remedy; true for trust and recreate, but false while there is no usable CA file"},
+    "trust": {"type": "boolean", "description": "whether the documented way, TkgServiceConfiguration and then new nodes, mends the cause; true for roll-nodes, cluster-trust, service-trust and recreate, but false while there is no usable CA file"},
     "summary": {"type": "string", "description": "cause and remedy in a sentence or two"},
     "ruledOut": {
       "type": "array",
@@ -56,7 +58,9 @@ const (
 	registry    = "registry"
 	credentials = "credentials"
 	reference   = "reference"
-	trust       = "trust"
+	rollNodes   = "roll-nodes"
+	ownTrust    = "cluster-trust"
+	globalTrust = "service-trust"
 	recreate    = "recreate"
 	notTKG      = "not-tkg"
 )
@@ -175,3 +179,48 @@ type candidate struct {
 	Fingerprints []string `json:"fingerprints"`
 	ConfiguredAs string   `json:"configuredAs"`
 }
+
+// owned is the output of find-owner. Its cluster is empty if there is none.
+type owned struct {
+	Cluster     string     `json:"cluster"`
+	Kind        string     `json:"kind"`
+	Class       string     `json:"class"`
+	Way         string     `json:"way"`
+	Retiring    bool       `json:"retiring"`
+	Paused      bool       `json:"paused"`
+	Initialized bool       `json:"initialized"`
+	Managed     managed    `json:"managed"`
+	Roll        roll       `json:"roll"`
+	May         rights     `json:"may"`
+	Declared    []declared `json:"declared"`
+}
+
+// managed says who would put back what is changed by hand, and where it must be changed instead.
+type managed struct {
+	By     string `json:"by"`
+	Source string `json:"source"`
+	Text   string `json:"text"`
+}
+
+type roll struct {
+	State string `json:"state"`
+	Note  string `json:"note"`
+}
+
+type rights struct {
+	ClusterTrust   bool `json:"clusterTrust"`
+	ServiceTrust   bool `json:"serviceTrust"`
+	DeleteMachines bool `json:"deleteMachines"`
+	DeleteCluster  bool `json:"deleteCluster"`
+}
+
+// declared is a stored CA, with whether this cluster's new machines get it: yes, no, or unknown.
+type declared struct {
+	Where string `json:"where"`
+	Name  string `json:"name"`
+	Seen  string `json:"seen"`
+	Why   string `json:"why"`
+}
+
+// String names the entry as check-encoding and probe do.
+func (d declared) String() string { return d.Where + ", entry " + d.Name }

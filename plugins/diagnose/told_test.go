@@ -96,7 +96,7 @@ func TestEachClassWithoutTrust(t *testing.T) {
 			t.Run(name+"/"+class, func(t *testing.T) {
 				t.Parallel()
 				got, blocked := verdictOf(t, sick(of("cluster", class), change))
-				touches := got.Remedy == "trust" || got.Remedy == "recreate"
+				touches := slices.Contains([]string{"roll-nodes", "cluster-trust", "service-trust", "recreate"}, got.Remedy)
 				switch {
 				case slices.Contains(allowed, class) && !touches:
 					t.Errorf("no node trusts the registry, and the remedy is %s", got.Remedy)
@@ -116,9 +116,9 @@ func TestMixedPods(t *testing.T) {
 		cause, remedy string
 		warning       string
 	}{
-		"auth and silence":  {"a pod that names no cause may well lack trust, which the nodes show", sick(of("cluster", pull.Auth, pull.Unknown)), "missing-ca", "trust", ""},
+		"auth and silence":  {"a pod that names no cause may well lack trust, which the nodes show", sick(of("cluster", pull.Auth, pull.Unknown)), "missing-ca", "cluster-trust", ""},
 		"proxy and network": {"all name a cause on the way", sick(of("cluster", pull.Proxy, pull.Network)), "proxy", "proxy", ""},
-		"trust and proxy":   {"a proxy for some is no excuse", sick(of("cluster", pull.Trust, pull.Proxy)), "missing-ca", "trust", ""},
+		"trust and proxy":   {"a proxy for some is no excuse", sick(of("cluster", pull.Trust, pull.Proxy)), "missing-ca", "cluster-trust", ""},
 		"packages alone":    {"kapp-controller has its own trust", sick(of("package", pull.KappController), handshakes("", nil)), "kapp-controller", "not-tkg", ""},
 		"packages beside pods": {
 			"the pods come first, and that packages fail is said",
@@ -126,7 +126,7 @@ func TestMixedPods(t *testing.T) {
 				of("cluster", pull.Trust)(s)
 				s.detect["failing"] = append(s.detect["failing"].([]object), object{"scope": "package", "registry": "pkg.lab", "class": pull.KappController})
 			}),
-			"missing-ca", "trust", "packages of kapp-controller fail as well",
+			"missing-ca", "cluster-trust", "packages of kapp-controller fail as well",
 		},
 	}
 	for name, c := range cases {
