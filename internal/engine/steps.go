@@ -17,7 +17,8 @@ func (x *execution) step(ctx context.Context, b *plan.Builder, id string) error 
 	if err != nil {
 		return err
 	}
-	if s.Status == plan.Deferred || s.Status == plan.Failed {
+	// A reading step whose look stopped an earlier attempt looks again: what stood in the way may be gone.
+	if s.Status == plan.Deferred || s.Status == plan.Failed || s.Status != plan.Changes && blocked(s) != nil {
 		if err := x.planAgain(ctx, b, id); err != nil {
 			return err
 		}
@@ -29,9 +30,19 @@ func (x *execution) step(ctx context.Context, b *plan.Builder, id string) error 
 		return err
 	}
 	if s.Status != plan.Changes {
-		return nil
+		return blocked(s)
 	}
 	return x.change(ctx, b, id)
+}
+
+// blocked returns the reason why nothing that comes after a step may be done; nil if there is none. Before a run has acted the whole plan is
+// asked; of what is known only then, such as the second look of a workflow, this is the one place that asks.
+func blocked(s *plan.Step) error {
+	blocks := s.AllBlocks()
+	if len(blocks) == 0 {
+		return nil
+	}
+	return plugins.Hint(fmt.Errorf("step %s is blocked: %s", s.ID, blocks[0].Reason), "%s", blocks[0].Hint)
 }
 
 // unplannable returns why a step's plan cannot be carried out; nil if it can.
@@ -123,8 +134,8 @@ func (x *execution) open(id string) (plan.Approved, error) {
 	if !ok {
 		return plan.Approved{}, fmt.Errorf("the plan has no step %q", id)
 	}
-	if blocks := s.AllBlocks(); len(blocks) > 0 {
-		return plan.Approved{}, plugins.Hint(fmt.Errorf("step %s is blocked: %s", id, blocks[0].Reason), "%s", blocks[0].Hint)
+	if err := blocked(s); err != nil {
+		return plan.Approved{}, err
 	}
 	if s.Effect == plugins.Announce {
 		return plan.Announce(s)

@@ -65,7 +65,23 @@ func (b *Builder) each(ctx context.Context, t take, s *Step) error {
 	}
 	s.leaveOut()
 	s.Gather()
+	s.vain()
 	return nil
+}
+
+// vain fails a changing step of which not one item could be planned. What strategy.maxFailures tolerates is that acting fails, or that some
+// cannot be planned: where nothing at all would be done, whoever approves the rest must hear of it.
+func (s *Step) vain() {
+	if s.Effect == plugins.Read || s.Effect == plugins.Announce || len(s.Instances) == 0 || s.Status == Failed {
+		return
+	}
+	for i := range s.Instances {
+		if s.Instances[i].Status != Failed {
+			return
+		}
+	}
+	first := s.Instances[0]
+	s.Status, s.Why, s.Hint, s.Outputs = Failed, first.ID+": "+first.Why, first.Hint, nil
 }
 
 // readParallel is how many instances are looked at at once when the workflow does not say.
