@@ -63,12 +63,12 @@ func TestGenerations(t *testing.T) {
 			s := supervisor{upOf(t, g.name, "own-encoding"), g}
 			s.testServed(t)
 			s.testWrongEncoding(t)
-			s.plant(t, "missing-ca")
 			s.testVariables(t)
 			s.testRoll(t)
 			s.testDeletedMachine(t)
 			s.plant(t, "stale-node")
 			s.testFreshMachine(t)
+			s.testRecreate(t)
 		})
 	}
 }
@@ -181,8 +181,8 @@ func (s supervisor) testVariables(t *testing.T) {
 	}
 }
 
-// testRoll declares the registry's root as an editor of the namespace does, sees the nodes being replaced one at a time, and expects the
-// pods to pull in the end.
+// testRoll declares the registry's root as an editor of the namespace does, in the place of the wrong one and under another name, sees
+// the nodes being replaced one at a time, and expects the pods to pull in the end.
 func (s supervisor) testRoll(t *testing.T) {
 	t.Helper()
 	before := s.names(t)
@@ -225,32 +225,47 @@ func (s supervisor) settled(t *testing.T) bool {
 // declare adds the registry's root to dev1's own trust under a name, as the generation wants it.
 func (s supervisor) declare(t *testing.T, name string) {
 	t.Helper()
-	root, err := os.ReadFile(s.ca("root"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	once := base64.StdEncoding.EncodeToString(root)
-	editor := s.as(t, "editor")
-	owners := editor.Resource(s.owners()).Namespace("team-a")
+	owners := s.as(t, "editor").Resource(s.owners()).Namespace("team-a")
 	live, err := owners.Get(t.Context(), "dev1", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.class == nil {
-		entries := []any{map[string]any{"name": name, "data": once}}
+		entries := []any{map[string]any{"name": name, "data": s.root(t)}}
 		if err := unstructured.SetNestedSlice(live.Object, entries, "spec", "settings", "network", "trust", "additionalTrustedCAs"); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		secret := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "dev1-user-trusted-ca-secret"}, "stringData": map[string]any{name: once},
-		}}
-		if _, err := editor.Resource(secrets).Namespace("team-a").Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		s.putRoot(t, name)
 		s.setVariable(t, live, name)
 	}
 	if _, err := owners.Update(t.Context(), live, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// root returns the registry's root as base64.
+func (s supervisor) root(t *testing.T) string {
+	t.Helper()
+	root, err := os.ReadFile(s.ca("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(root)
+}
+
+// putRoot writes the registry's root under a key of dev1's Secret, as base64 of base64 once the API has stored it.
+func (s supervisor) putRoot(t *testing.T, key string) {
+	t.Helper()
+	objects := s.as(t, "editor").Resource(secrets).Namespace("team-a")
+	patch := fmt.Appendf(nil, `{"stringData":{%q:%q}}`, key, s.root(t))
+	_, err := objects.Patch(t.Context(), "dev1-user-trusted-ca-secret", types.MergePatchType, patch, metav1.PatchOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = objects.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "dev1-user-trusted-ca-secret"}, "stringData": map[string]any{key: s.root(t)},
+		}}, metav1.CreateOptions{})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -306,6 +321,47 @@ func (s supervisor) testFreshMachine(t *testing.T) {
 			t.Errorf("node %s, made after the correction, has the root (-want, +got):\n%s", name, diff)
 		}
 	}
+}
+
+// testRecreate deletes a Cluster, expects its Secrets to go with it, and makes it again. That of a TanzuKubernetesCluster is tested elsewhere.
+func (s supervisor) testRecreate(t *testing.T) {
+	t.Helper()
+	if s.class == nil {
+		return
+	}
+	clusters := s.as(t, "editor").Resource(s.clusters()).Namespace("team-a")
+	live, err := clusters.Get(t.Context(), "dev1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := clusters.Delete(t.Context(), "dev1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(t, "the cluster is gone, its Secrets too", func() bool {
+		for r, names := range map[schema.GroupVersionResource][]string{
+			s.clusters(): {"dev1"}, secrets: {"dev1-user-trusted-ca-secret", "dev1-ssh", "dev1-kubeconfig"},
+		} {
+			for _, name := range names {
+				if _, err := s.client(t).Resource(r).Namespace("team-a").Get(t.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+					return false
+				}
+			}
+		}
+		return len(s.listMachines(t)) == 0
+	})
+	fresh := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"topology": live.Object["spec"].(map[string]any)["topology"]}}}
+	fresh.SetAPIVersion(live.GetAPIVersion())
+	fresh.SetKind("Cluster")
+	fresh.SetName("dev1")
+	if _, err := clusters.Create(t.Context(), fresh, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(t, "the machines wait for the Secret", func() bool {
+		list := s.listMachines(t)
+		return len(list) == 3 && !slices.ContainsFunc(list, func(m unstructured.Unstructured) bool { return phaseOf(m) != "Pending" })
+	})
+	s.putRoot(t, "corp-root")
+	s.eventually(t, "the cluster is there again", func() bool { return s.settled(t) && len(s.listMachines(t)) == 3 })
 }
 
 // trusts says whether a node has a certificate among the files of its trust.

@@ -237,6 +237,7 @@ func testUsers(t *testing.T, dir string) {
 	}{
 		"admin":    {"may do all", noError, noError, noError},
 		"platform": {"a vSphere administrator", noError, noError, noError},
+		"editor":   {"may edit the namespace", noError, apierrors.IsForbidden, noError},
 		"viewer":   {"reads clusters only", noError, apierrors.IsForbidden, apierrors.IsForbidden},
 		"expired":  {"logged in yesterday", apierrors.IsUnauthorized, apierrors.IsUnauthorized, apierrors.IsUnauthorized},
 	}

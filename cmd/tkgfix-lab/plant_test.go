@@ -158,6 +158,30 @@ func TestScenariosCommand(t *testing.T) {
 }
 
 // Not in parallel: the command line's library has flags that all of its programs share.
+func TestScenariosOfAGeneration(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), &stdout, &stderr, []string{"tkgfix-lab", "scenarios", "--generation", "tanzukubernetescluster"}); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr.String())
+	}
+	got := map[string]bool{}
+	for line := range strings.Lines(stdout.String()) {
+		name, _, _ := strings.Cut(line, " ")
+		got[name] = true
+	}
+	for name, want := range map[string]bool{
+		"missing-ca": true, "wrong-ca": true, "own-encoding": true, "stale-node": true, "expired-leaf": true, "over-encoded": false, "duplicate-names": false,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is listed: %v", name, got[name])
+		}
+	}
+	stderr.Reset()
+	if code := run(t.Context(), &stdout, &stderr, []string{"tkgfix-lab", "scenarios", "--generation", "v2"}); code != 1 || !strings.Contains(stderr.String(), "there are: v1alpha1") {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+}
+
+// Not in parallel: the command line's library has flags that all of its programs share.
 func TestPlantNeedsOneScenario(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), &stdout, &stderr, []string{"tkgfix-lab", "plant", "--dir", t.TempDir()}); code != 1 || !strings.Contains(stderr.String(), "hint: tkgfix-lab scenarios") {

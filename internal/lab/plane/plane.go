@@ -318,7 +318,7 @@ rules:
 - level: None
   users: ["readiness"]
 - level: None
-  users: ["system:kube-controller-manager"]
+  users: ["system:kube-controller-manager", "tkg-service"]
   verbs: [get, list, watch]
 - level: Metadata
   resources: [{group: "", resources: [secrets, configmaps, serviceaccounts/token]}]

@@ -182,10 +182,12 @@ func (s *Service) topologyFault(ctx context.Context, o owner) (string, error) {
 	if class.Name == "" {
 		return "", nil
 	}
-	if class.Namespace == o.object().GetNamespace() {
-		if err := InstallCatalog(ctx, s.client, s.generation, class.Namespace); err != nil {
-			return "", err
-		}
+	why, err := s.classFault(ctx, class)
+	if err != nil || why == "" || class.Namespace != o.object().GetNamespace() {
+		return why, err
+	}
+	if err := InstallCatalog(ctx, s.client, s.generation, class.Namespace); err != nil {
+		return "", err
 	}
 	return s.classFault(ctx, class)
 }

@@ -45,11 +45,13 @@ func (c *cluster) canStart() bool {
 	return false
 }
 
-// noteHanging notes whether a node has booted that will never join.
-func (c *cluster) noteHanging() {
+// noteHanging notes whether a node has booted that will never join, and says whether that is new.
+func (c *cluster) noteHanging() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before := c.hanging
 	c.hanging = slices.ContainsFunc(c.nodes, func(n *node) bool { return n.address != "" && !n.leaving && n.given.fails != "" })
+	return c.hanging && !before
 }
 
 // sync sees which Machines somebody has deleted: those nodes leave, as they do for a MachineSet.
@@ -155,12 +157,12 @@ func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstr
 	return all, nil
 }
 
-// retire drains the nodes that leave and ends them, with their objects.
-func (s *Service) retire(ctx context.Context, c *cluster) error {
+// retire drains the nodes that leave, of those that have joined or of the others, and ends them, with their objects.
+func (s *Service) retire(ctx context.Context, c *cluster, joined bool) error {
 	var kept []*node
 	defer func() { c.nodes = kept }()
 	for i, n := range c.nodes {
-		if !n.leaving {
+		if !n.leaving || n.joined != joined {
 			kept = append(kept, n)
 			continue
 		}

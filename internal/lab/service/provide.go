@@ -40,10 +40,13 @@ func (s *Service) provide(ctx context.Context, c *cluster, o owner) (bool, error
 	if err != nil {
 		return false, err
 	}
-	c.nodes = append(c.nodes, next.make...)
 	for _, n := range next.end {
 		n.leaving = true
 	}
+	if err := s.retire(ctx, c, false); err != nil {
+		return false, err
+	}
+	c.nodes = append(c.nodes, next.make...)
 	if len(next.make) > 0 || len(next.end) > 0 {
 		c.told = false
 		c.unsettle()
@@ -53,7 +56,9 @@ func (s *Service) provide(ctx context.Context, c *cluster, o owner) (bool, error
 			return false, err
 		}
 	}
-	c.noteHanging()
+	if c.noteHanging() {
+		s.changed()
+	}
 	if err := s.provideSSHSecrets(ctx, c, capi); err != nil {
 		return false, err
 	}
@@ -89,7 +94,7 @@ func (s *Service) bringUp(ctx context.Context, c *cluster, o owner, capi *unstru
 	if err := s.report(ctx, c, o, capi, c.standing(joined, next)); err != nil {
 		return false, err
 	}
-	if err := s.retire(ctx, c); err != nil {
+	if err := s.retire(ctx, c, true); err != nil {
 		return false, err
 	}
 	if !joined {
