@@ -19,6 +19,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/clusters"
+	"github.com/tkgfix/tkgfix/plugins/clustertrust"
 	"github.com/tkgfix/tkgfix/plugins/detect"
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
 	"github.com/tkgfix/tkgfix/plugins/encoding"
@@ -43,6 +44,7 @@ func shipped() []plugins.Step {
 		probe.New(env),
 		encoding.New(env),
 		diagnose.New(env),
+		clustertrust.New(env),
 		trustconfig.New(env),
 		recreate.New(env),
 		verifypull.New(env),

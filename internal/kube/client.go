@@ -20,8 +20,8 @@ const (
 	requestTimeout   = time.Minute
 	// maxResponse bounds one answer of an API server, in bytes. A page of 500 large pods is about a tenth of it.
 	maxResponse = 256 << 20
-	// fieldManager is the owner's name in managedFields of what tkgfix writes.
-	fieldManager = "tkgfix"
+	// FieldManager is the owner's name in managedFields of what tkgfix writes.
+	FieldManager = "tkgfix"
 )
 
 // Client reads and writes the objects of one API server. It is safe for use by several goroutines.

@@ -70,7 +70,7 @@ func resumable(err error) string {
 
 // Create creates an object in its own namespace. It blocks on the network.
 func (c *Client) Create(ctx context.Context, r Resource, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	made, err := c.at(r, obj.GetNamespace()).Create(ctx, obj, metav1.CreateOptions{DryRun: c.dryRun, FieldManager: fieldManager})
+	made, err := c.at(r, obj.GetNamespace()).Create(ctx, obj, metav1.CreateOptions{DryRun: c.dryRun, FieldManager: FieldManager})
 	if err != nil {
 		return nil, c.explain("create", r, nameOf(obj), err)
 	}
@@ -80,7 +80,7 @@ func (c *Client) Create(ctx context.Context, r Resource, obj *unstructured.Unstr
 // JSONPatch applies an RFC 6902 patch. A test operation that does not hold is an error for which apierrors.IsInvalid holds.
 // It blocks on the network.
 func (c *Client) JSONPatch(ctx context.Context, r Resource, ref types.NamespacedName, patch []byte) (*unstructured.Unstructured, error) {
-	opts := metav1.PatchOptions{DryRun: c.dryRun, FieldManager: fieldManager}
+	opts := metav1.PatchOptions{DryRun: c.dryRun, FieldManager: FieldManager}
 	obj, err := c.at(r, ref.Namespace).Patch(ctx, ref.Name, types.JSONPatchType, patch, opts)
 	if err != nil {
 		return nil, c.explain("patch", r, ref, err)
@@ -111,7 +111,7 @@ func (c *Client) delete(ctx context.Context, r Resource, ref types.NamespacedNam
 // Apply creates or updates an object by server-side apply as tkgfix. A field that another manager owns is an error for which
 // apierrors.IsConflict holds. It blocks on the network.
 func (c *Client) Apply(ctx context.Context, r Resource, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	opts := metav1.ApplyOptions{DryRun: c.dryRun, FieldManager: fieldManager}
+	opts := metav1.ApplyOptions{DryRun: c.dryRun, FieldManager: FieldManager}
 	made, err := c.at(r, obj.GetNamespace()).Apply(ctx, obj.GetName(), obj, opts)
 	if err != nil {
 		return nil, c.explain("apply", r, nameOf(obj), err)

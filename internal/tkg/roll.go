@@ -67,6 +67,8 @@ type Roll struct {
 	Machines []MachineState
 	// New counts those that are as wanted, ready and not on their way out; Wanted is how many there should be, -1 if that is not known.
 	New, Wanted int
+	// Draining says, of one that is stuck, that a machine does not go, which may end when pods let go: nothing is wrong with the new ones.
+	Draining bool
 }
 
 // RollOf judges from a cluster's objects how far the replacement of its machines is, at a time. since is when the change was made that
@@ -153,8 +155,8 @@ func (j rollJudge) judge() Roll {
 		kind = "up to date"
 	}
 	r.State, r.Note = Rolling, counted(r.New, max(len(r.Machines), r.Wanted), kind)+"; "+waiting
-	if why := j.stuck(); why != "" {
-		r.State, r.Note = RollStuck, r.Note+"; "+why
+	if why, draining := j.stuck(); why != "" {
+		r.State, r.Draining, r.Note = RollStuck, draining, r.Note+"; "+why
 	}
 	return r
 }
@@ -223,29 +225,33 @@ func (j rollJudge) names(is func(MachineState) bool) string {
 	return strings.Join(out, ", ")
 }
 
-// stuck says what will not end by itself; empty if it may. What was there before the change has as long from the change on.
-func (j rollJudge) stuck() string {
+// stuck says what will not end by itself, empty if it may, and whether that is a machine that does not go. What was there before the change
+// has as long from the change on.
+func (j rollJudge) stuck() (why string, draining bool) {
 	for _, m := range j.roll.Machines {
-		begun, is := m.Created, "has not joined"
+		begun, is, because := m.Created, "has not joined", ""
 		if m.Deleting {
 			begun, is = m.since, "is being deleted"
 		}
-		if j.since.After(begun) {
-			begun = j.since
-		}
-		why := ""
 		if m.Why != "" {
-			why = ": " + m.Why
+			because = ": " + m.Why
+		}
+		begun = later(begun, j.since)
+		lasts := j.now.Sub(begun)
+		if begun.IsZero() {
+			lasts = 0
 		}
 		switch {
 		case m.failed && !m.Deleting && !m.Created.Before(j.since):
-			return m.Name + " will not come up by itself" + why
-		case (m.Deleting || !m.Joined) && !begun.IsZero() && j.now.Sub(begun) > joinTime:
-			return fmt.Sprintf("%s %s for %s%s", m.Name, is, j.now.Sub(begun).Truncate(time.Minute), why)
+			return m.Name + " will not come up by itself" + because, false
+		case !m.Deleting && !m.Joined && lasts > joinTime:
+			return fmt.Sprintf("%s %s for %s%s", m.Name, is, lasts.Truncate(time.Minute), because), false
+		case m.Deleting && lasts > joinTime && why == "":
+			why, draining = fmt.Sprintf("%s %s for %s%s", m.Name, is, lasts.Truncate(time.Minute), because), true
 		}
 	}
 	if c := ConditionOf(j.cluster, "TopologyReconciled"); c.Status == "False" && j.current(c) && strings.HasSuffix(c.Reason, "Failed") {
-		return "the Cluster's topology is not taken in: " + c.why()
+		return "the Cluster's topology is not taken in: " + c.why(), false
 	}
-	return ""
+	return why, draining
 }
