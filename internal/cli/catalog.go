@@ -28,6 +28,8 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/notify"
 	"github.com/tkgfix/tkgfix/plugins/probe"
 	"github.com/tkgfix/tkgfix/plugins/recreate"
+	"github.com/tkgfix/tkgfix/plugins/restart"
+	"github.com/tkgfix/tkgfix/plugins/rollnodes"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 	"github.com/tkgfix/tkgfix/plugins/trustconfig"
 	"github.com/tkgfix/tkgfix/plugins/verifypull"
@@ -44,6 +46,8 @@ func shipped() []plugins.Step {
 		probe.New(env),
 		encoding.New(env),
 		diagnose.New(env),
+		restart.New(env),
+		rollnodes.New(env),
 		clustertrust.New(env),
 		trustconfig.New(env),
 		recreate.New(env),

@@ -61,8 +61,8 @@ func oneLine(s string) string {
 	return s
 }
 
-// why puts a condition into words.
-func (c Condition) why() string {
+// Text puts the reason and the message of a condition into words; empty if it has none.
+func (c Condition) Text() string {
 	switch {
 	case c.Message != "" && c.Reason != "":
 		return c.Reason + " (" + c.Message + ")"

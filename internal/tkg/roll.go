@@ -204,7 +204,7 @@ func (j rollJudge) waiting() string {
 		return fmt.Sprintf("there are %d machines, and %d are wanted", n, j.roll.Wanted)
 	}
 	if c := ConditionOf(j.cluster, "RollingOut"); c.Status == "True" {
-		return strings.TrimSpace("the Cluster is rolling out " + c.why())
+		return strings.TrimSpace("the Cluster is rolling out " + c.Text())
 	}
 	return ""
 }
@@ -251,7 +251,7 @@ func (j rollJudge) stuck() (why string, draining bool) {
 		}
 	}
 	if c := ConditionOf(j.cluster, "TopologyReconciled"); c.Status == "False" && j.current(c) && strings.HasSuffix(c.Reason, "Failed") {
-		return "the Cluster's topology is not taken in: " + c.why(), false
+		return "the Cluster's topology is not taken in: " + c.Text(), false
 	}
 	return why, draining
 }

@@ -38,11 +38,11 @@ func machineState(u *unstructured.Unstructured) MachineState {
 	for _, kind := range []string{"Ready", "NodeHealthy", "NodeReady"} {
 		if c := ConditionOf(u, kind); c.Status != "" && c.Status != "True" {
 			s.Ready = false
-			s.Why = cmp.Or(s.Why, c.why())
+			s.Why = cmp.Or(s.Why, c.Text())
 		}
 	}
 	if s.Deleting {
-		s.Why = cmp.Or(ConditionOf(u, "Deleting").why(), ConditionOf(u, "DrainingSucceeded").why(), s.Why)
+		s.Why = cmp.Or(ConditionOf(u, "Deleting").Text(), ConditionOf(u, "DrainingSucceeded").Text(), s.Why)
 	} else if !s.Joined {
 		s.Why = cmp.Or(failing(u), s.Why)
 	}
@@ -58,7 +58,7 @@ func failing(u *unstructured.Unstructured) string {
 	}
 	for _, kind := range []string{"BootstrapConfigReady", "BootstrapReady", "InfrastructureReady"} {
 		if c := ConditionOf(u, kind); c.Status == "False" {
-			return c.why()
+			return c.Text()
 		}
 	}
 	return ""
