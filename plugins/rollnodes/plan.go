@@ -213,7 +213,7 @@ func (f found) declaredBlocks(r request, stale []remedy.Sight) []plugins.Block {
 	var blocks []plugins.Block
 	for _, s := range stale {
 		older := slices.ContainsFunc(holding, func(d tkg.Declared) bool {
-			return d.Change.Until.IsZero() || s.Node.Created.Before(d.Change.Until)
+			return d.Change.Until.IsZero() || !s.Node.Created.After(d.Change.Until) // times are whole seconds
 		})
 		if !older {
 			d := holding[0]
