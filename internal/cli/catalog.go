@@ -26,6 +26,7 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/exec"
 	"github.com/tkgfix/tkgfix/plugins/nodecert"
 	"github.com/tkgfix/tkgfix/plugins/notify"
+	"github.com/tkgfix/tkgfix/plugins/owner"
 	"github.com/tkgfix/tkgfix/plugins/probe"
 	"github.com/tkgfix/tkgfix/plugins/recreate"
 	"github.com/tkgfix/tkgfix/plugins/restart"
@@ -41,6 +42,7 @@ func shipped() []plugins.Step {
 	env := sdk.Env{Now: time.Now}
 	return []plugins.Step{
 		clusters.New(env),
+		owner.New(env),
 		detect.New(env),
 		nodecert.New(env),
 		probe.New(env),

@@ -32,6 +32,27 @@ func WorkloadClient(ctx context.Context, c *kube.Client, ref Ref) (*kube.Client,
 	return kube.FromKubeconfig(data, "Secret "+secret.Namespace+"/"+secret.Name)
 }
 
+// NeverUp says more of an error with which a workload cluster does not answer, if its control plane has never been up: its kubeconfig is made
+// before that. Any other error is returned as it is. It blocks on the network of the Supervisor.
+func NeverUp(ctx context.Context, c *kube.Client, ref Ref, err error) error {
+	if plugins.KindOf(err) != plugins.KindTransient || ctx.Err() != nil {
+		return err
+	}
+	owner, findErr := FindOwner(ctx, c, ref)
+	if findErr != nil {
+		return err
+	}
+	if up, askErr := Initialized(ctx, c, owner); askErr != nil || up {
+		return err
+	}
+	return notUp(owner.Resource(), ref, err)
+}
+
+func notUp(resource string, ref Ref, err error) error {
+	return plugins.Hint(fmt.Errorf("the control plane of cluster %s has never been up, so that nothing is to be seen in it: %w", ref, err),
+		"see what it waits for: kubectl describe %s %s -n %s", resource, ref.Name, ref.Namespace)
+}
+
 // noWayIn tells a cluster that is not there from one whose control plane has never been up.
 func noWayIn(ctx context.Context, c *kube.Client, ref Ref, missing error) error {
 	owner, err := FindOwner(ctx, c, ref)
@@ -42,8 +63,7 @@ func noWayIn(ctx context.Context, c *kube.Client, ref Ref, missing error) error 
 	if err == nil {
 		resource = owner.Resource()
 	}
-	return plugins.Hint(fmt.Errorf("the control plane of cluster %s has never been up, so that nothing is to be seen in it: %w", ref, missing),
-		"see what it waits for: kubectl describe %s %s -n %s", resource, ref.Name, ref.Namespace)
+	return notUp(resource, ref, missing)
 }
 
 // NodeCredentials returns what opens the nodes of a cluster, from the Secrets CLUSTER-ssh (key ssh-privatekey) and

@@ -1,6 +1,7 @@
 package tkg_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -103,6 +104,35 @@ func TestWayIn(t *testing.T) {
 			_, err := tkg.WorkloadClient(t.Context(), client(t, tc.objects, nil), tkg.Ref{Namespace: "team-a", Name: "dev1"})
 			if !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), tc.err) || !strings.Contains(plugins.HintOf(err), tc.hint) {
 				t.Errorf("%s: error %v, hint %q; want %q, %q", tc.reason, err, plugins.HintOf(err), tc.err, tc.hint)
+			}
+		})
+	}
+}
+
+// The kubeconfig is made before the control plane is up: what does not answer then has never answered.
+func TestNeverUp(t *testing.T) {
+	t.Parallel()
+	silent := plugins.WithKind(plugins.KindTransient, errors.New("connection refused"))
+	status := func(s string) []string {
+		return []string{"{apiVersion: cluster.x-k8s.io/v1beta2, kind: Cluster, metadata: {name: dev1, namespace: team-a}, status: {conditions: [{type: ControlPlaneInitialized, status: '" + s + "'}]}}"}
+	}
+	cases := map[string]struct {
+		reason  string
+		objects []string
+		err     error
+		want    bool
+	}{
+		"never":      {reason: "the Cluster says so", objects: status("False"), err: silent, want: true},
+		"down":       {reason: "it has been up", objects: status("True"), err: silent},
+		"forbidden":  {reason: "it answered", objects: status("False"), err: errors.New("forbidden")},
+		"no cluster": {reason: "nothing says so", err: silent},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := tkg.NeverUp(t.Context(), client(t, tc.objects, nil), tkg.Ref{Namespace: "team-a", Name: "dev1"}, tc.err)
+			if !errors.Is(got, tc.err) || strings.Contains(got.Error(), "has never been up") != tc.want {
+				t.Errorf("%s: got %v", tc.reason, got)
 			}
 		})
 	}

@@ -59,7 +59,7 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	}
 	found := newFound(in.Registry)
 	if err := scanCluster(ctx, supervisor, ref, found); err != nil {
-		return none, err
+		return none, tkg.NeverUp(ctx, supervisor, ref, err)
 	}
 	var warnings []string
 	err = scanSupervisor(ctx, supervisor, ref, found)

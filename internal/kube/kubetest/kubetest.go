@@ -34,7 +34,7 @@ type Server struct {
 	Forbidden []string
 	// MayNot is what a SelfSubjectAccessReview denies, as "verb resource"; all else is allowed.
 	MayNot []string
-	// NoReviews makes each SelfSubjectAccessReview fail.
+	// NoReviews forbids to ask what may be done.
 	NoReviews bool
 
 	objects []*unstructured.Unstructured
@@ -181,7 +181,10 @@ func (s *Server) review(r *http.Request) (int, any) {
 			ResourceAttributes struct{ Verb, Resource string } `json:"resourceAttributes"`
 		} `json:"spec"`
 	}
-	if s.NoReviews || json.NewDecoder(r.Body).Decode(&review) != nil {
+	if s.NoReviews {
+		return http.StatusForbidden, nil
+	}
+	if json.NewDecoder(r.Body).Decode(&review) != nil {
 		return http.StatusInternalServerError, nil
 	}
 	asked := review.Spec.ResourceAttributes
