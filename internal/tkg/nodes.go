@@ -10,7 +10,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
@@ -53,53 +52,33 @@ func Unjoined(ctx context.Context, c *kube.Client, ref Ref) ([]Node, error) {
 
 // nodes returns the machines that keep chooses, with their addresses.
 func nodes(ctx context.Context, c *kube.Client, ref Ref, keep func(Node) bool) ([]Node, error) {
-	var out []Node
-	seen := 0
-	err := eachMachine(ctx, c, ref, func(machine *clusterv1.Machine) error {
-		seen++
-		node := nodeOf(machine)
-		if !keep(node) || machine.DeletionTimestamp != nil {
-			return nil
-		}
-		if node.Address == "" {
-			address, err := vmAddress(ctx, c, machine)
-			if err != nil {
-				return err
-			}
-			node.Address = address
-		}
-		out = append(out, node)
-		return nil
-	})
+	machines, err := Machines(ctx, c, ref)
 	if err != nil {
-		return nil, fmt.Errorf("list the nodes of cluster %s: %w", ref, err)
+		return nil, err
 	}
-	if seen == 0 {
+	if len(machines) == 0 {
 		return nil, plugins.Hint(fmt.Errorf("cluster %s has no machines", ref),
 			"see whether it is there and what it waits for: kubectl describe cluster %s -n %s", ref.Name, ref.Namespace)
 	}
-	slices.SortFunc(out, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
-}
-
-// eachMachine calls fn with each Machine of the cluster, those that are being deleted among them.
-func eachMachine(ctx context.Context, c *kube.Client, ref Ref, fn func(*clusterv1.Machine) error) error {
-	machines, err := c.Resource(ctx, ClusterGroup, "Machine")
-	if err != nil {
-		return err
-	}
-	seen := 0
-	opts := metav1.ListOptions{LabelSelector: clusterv1.ClusterNameLabel + "=" + ref.Name}
-	return c.Each(ctx, machines, ref.Namespace, opts, func(u *unstructured.Unstructured) error {
-		if seen++; seen > maxNodes {
-			return fmt.Errorf("cluster %s has more than %d machines", ref, maxNodes)
-		}
+	var out []Node
+	for _, u := range machines {
 		machine, err := machineOf(u)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return fn(machine)
-	})
+		node := nodeOf(machine)
+		if !keep(node) || machine.DeletionTimestamp != nil {
+			continue
+		}
+		if node.Address == "" {
+			if node.Address, err = vmAddress(ctx, c, machine); err != nil {
+				return nil, fmt.Errorf("find the address of %s in cluster %s: %w", node.Name, ref, err)
+			}
+		}
+		out = append(out, node)
+	}
+	slices.SortFunc(out, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
 }
 
 // machineOf reads what is used of a Machine. The fields have the same form in v1beta1 and v1beta2; the rest, such as conditions, has not, and

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	clusterv1 "sigs.k8s.io/cluster-api/api/core/v1beta2"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
 )
@@ -34,19 +33,23 @@ type fleet struct {
 
 // readMachines returns the cluster's machines without their addresses; the note says why they are not known.
 func readMachines(ctx context.Context, c *kube.Client, ref Ref) (machines []Node, note string, err error) {
-	err = eachMachine(ctx, c, ref, func(m *clusterv1.Machine) error {
-		if m.DeletionTimestamp == nil {
-			machines = append(machines, nodeOf(m))
-		}
-		return nil
-	})
+	list, err := Machines(ctx, c, ref)
 	switch {
 	case errors.Is(err, kube.ErrNotServed):
 		return nil, "", nil
 	case apierrors.IsForbidden(err):
 		return nil, "this login may not list Machines: whether they were made before what is declared was changed is not known", nil
 	case err != nil:
-		return nil, "", fmt.Errorf("list the machines of cluster %s: %w", ref, err)
+		return nil, "", err
+	}
+	for _, u := range list {
+		m, err := machineOf(u)
+		if err != nil {
+			return nil, "", err
+		}
+		if m.DeletionTimestamp == nil {
+			machines = append(machines, nodeOf(m))
+		}
 	}
 	return machines, "", nil
 }

@@ -54,6 +54,13 @@ func evidence(out output) []plugins.Evidence {
 	if out.Managed.By != "" {
 		all = append(all, plugins.Evidence{Subject: subject, Check: "managed", Verdict: plugins.Info, Text: out.Managed.Text})
 	}
+	if out.Roll.State != string(tkg.RollSettled) {
+		verdict := plugins.Info
+		if out.Roll.State == string(tkg.RollStuck) {
+			verdict = plugins.Bad
+		}
+		all = append(all, plugins.Evidence{Subject: subject, Check: "roll", Verdict: verdict, Text: strings.TrimSuffix(out.Roll.State+": "+out.Roll.Note, ": ")})
+	}
 	all = append(all, plugins.Evidence{Subject: subject, Check: "rights", Verdict: plugins.Info, Text: out.May.String()})
 	for _, d := range out.Declared[:min(len(out.Declared), maxEvidence)] {
 		e := plugins.Evidence{Subject: d.Where + ", entry " + d.Name, Check: "declared", Verdict: plugins.Info}
@@ -127,6 +134,12 @@ func summary(out output) string {
 	}
 	if out.Paused {
 		text += "; it is paused"
+	}
+	switch out.Roll.State {
+	case string(tkg.Rolling):
+		text += "; its machines are being replaced"
+	case string(tkg.RollStuck):
+		text += "; the replacement of its machines is stuck"
 	}
 	return text
 }

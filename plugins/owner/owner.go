@@ -8,6 +8,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/pull"
@@ -19,12 +22,12 @@ import (
 // Name is the word for uses:.
 const Name = "find-owner"
 
-type step struct{}
+type step struct{ env sdk.Env }
 
 var _ plugins.Step = step{}
 
-// New returns the step. It needs nothing of env.
-func New(sdk.Env) plugins.Step { return step{} }
+// New returns the step.
+func New(env sdk.Env) plugins.Step { return step{env: env.Complete()} }
 
 // Describe says what the step is.
 func (step) Describe() plugins.Description {
@@ -40,7 +43,7 @@ func (step) Describe() plugins.Description {
 }
 
 // Plan reads what the Supervisor knows of the cluster. What may not be read is a warning. It blocks on the Supervisor.
-func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
+func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResponse, error) {
 	var none plugins.PlanResponse
 	in, err := sdk.Input[input](req.Input)
 	if err != nil {
@@ -57,7 +60,7 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	if err != nil {
 		return none, err
 	}
-	found, warnings, err := find(ctx, c, ref)
+	found, warnings, err := find(ctx, c, ref, s.env.Now())
 	if err != nil {
 		return none, err
 	}
@@ -74,7 +77,7 @@ func (step) Apply(context.Context, plugins.ApplyRequest, plugins.Host) (plugins.
 }
 
 // find reads all of it.
-func find(ctx context.Context, c *kube.Client, ref tkg.Ref) (output, []string, error) {
+func find(ctx context.Context, c *kube.Client, ref tkg.Ref, now time.Time) (output, []string, error) {
 	owner, err := tkg.FindOwner(ctx, c, ref)
 	if err != nil {
 		return output{}, nil, err
@@ -86,13 +89,16 @@ func find(ctx context.Context, c *kube.Client, ref tkg.Ref) (output, []string, e
 	out := output{
 		Cluster: ref.String(), Kind: owner.Kind, APIVersion: owner.APIVersion, Way: string(owner.Way), Retiring: owner.Retiring,
 		Paused: tkg.Paused(owner.Object) || tkg.Paused(cluster), Managed: tkg.ManagedBy(owner.Object, cluster),
-		Roll: roll{State: rollUnknown}, Declared: []declared{},
+		Declared: []declared{},
 	}
 	out.Managed.Source, out.Managed.Text = pull.Printable(out.Managed.Source, maxText), pull.Printable(out.Managed.Text, maxText)
 	if owner.Class.Name != "" {
 		out.Class = shown(owner.Class.String())
 	}
 	if out.Initialized, err = tkg.Initialized(ctx, c, owner); err != nil {
+		return output{}, nil, err
+	}
+	if out.Roll, err = readRoll(ctx, c, owner, now); err != nil {
 		return output{}, nil, err
 	}
 	list, warnings, err := tkg.ReadTrust(ctx, c, owner)
@@ -110,4 +116,16 @@ func find(ctx context.Context, c *kube.Client, ref tkg.Ref) (output, []string, e
 		warnings = append(warnings, note)
 	}
 	return out, warnings, nil
+}
+
+// readRoll tells whether anything moves: what it moves for is not asked, since a change of a Secret's bytes moves nothing.
+func readRoll(ctx context.Context, c *kube.Client, owner tkg.Owner, now time.Time) (roll, error) {
+	r, err := tkg.ReadRoll(ctx, c, owner, time.Time{}, now)
+	switch {
+	case apierrors.IsForbidden(err), errors.Is(err, kube.ErrNotServed):
+		return roll{State: string(tkg.RollUnknown), Note: "the cluster's Machines may not be read with this login, or are not served"}, nil
+	case err != nil:
+		return roll{}, err
+	}
+	return roll{State: string(r.State), Note: pull.Printable(r.Note, maxText)}, nil
 }

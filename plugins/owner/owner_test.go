@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +27,8 @@ const (
 	t2 = "2026-02-01T00:00:00Z"
 	t3 = "2026-03-01T00:00:00Z"
 )
+
+var now = time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC)
 
 func head(version, kind, more string) string {
 	return fmt.Sprintf("apiVersion: %s, kind: %s, metadata: {name: dev1, namespace: team-a, creationTimestamp: %q%s}", version, kind, t2, more)
@@ -51,7 +54,7 @@ func supervisor(objects ...string) kubetest.Server {
 func plan(t *testing.T, server kubetest.Server, in string) (plugins.PlanResponse, error) {
 	t.Helper()
 	conn := server.Start(t)
-	return New(sdk.Env{}).Plan(t.Context(), plugins.PlanRequest{Input: json.RawMessage(in), Connections: plugins.Connections{Supervisor: &conn}})
+	return New(sdk.Env{Now: func() time.Time { return now }}).Plan(t.Context(), plugins.PlanRequest{Input: json.RawMessage(in), Connections: plugins.Connections{Supervisor: &conn}})
 }
 
 func TestConformance(t *testing.T) {
@@ -99,10 +102,11 @@ func TestFind(t *testing.T) {
 		mayNot    []string
 		noReviews bool
 		want      output
+		roll      string
 		warning   string
 	}{
 		"tkc": {
-			reason: "TkgServiceConfiguration was there before it",
+			reason: "TkgServiceConfiguration was there before it", roll: "settled",
 			server: supervisor("{"+head(tkcAPI, tkcKind, "")+", status: {phase: running}}", service(once), machine()),
 			want: output{
 				Kind: tkcKind, APIVersion: tkcAPI, Way: "tkc", Initialized: true, May: all,
@@ -110,7 +114,7 @@ func TestFind(t *testing.T) {
 			},
 		},
 		"editor": {
-			reason:    "who may not read TkgServiceConfiguration gets through with a note",
+			reason: "who may not read TkgServiceConfiguration gets through with a note", roll: "settled",
 			server:    supervisor("{"+head(tkcAPI, tkcKind, "")+", spec: {settings: {network: {trust: {additionalTrustedCAs: [{name: corp, data: "+twice+"}]}}}}, status: {phase: running}}", service(once), machine()),
 			forbidden: []string{"tkgserviceconfigurations"}, mayNot: []string{"patch tkgserviceconfigurations"}, warning: "you may not read TkgServiceConfiguration",
 			want: output{
@@ -129,7 +133,7 @@ func TestFind(t *testing.T) {
 			warning: "serves no TkgServiceConfiguration",
 		},
 		"trust variable": {
-			reason: "the Secret has one layer too few, and TkgServiceConfiguration may not reach it",
+			reason: "the Secret has one layer too few, and TkgServiceConfiguration may not reach it", roll: "settled",
 			server: supervisor(classed("tanzukubernetescluster", trust, clusterUp), secret("dev1-user-trusted-ca-secret", once), service(once), machine()),
 			want: output{
 				Kind: "Cluster", APIVersion: "cluster.x-k8s.io/v1beta1", Class: "team-a/tanzukubernetescluster", Way: "trust-variable", Initialized: true, May: all,
@@ -146,6 +150,22 @@ func TestFind(t *testing.T) {
 			want: output{
 				Kind: "Cluster", APIVersion: "cluster.x-k8s.io/v1beta1", Class: "team-a/builtin-generic-v3.3.0", Way: "os-configuration",
 				Declared: []declared{{Where: "Secret team-a/mine", Name: "corp", Path: "data.corp", Fingerprints: none, Seen: "no"}},
+			},
+		},
+		"stuck": {
+			reason: "a machine that never joined", roll: "stuck", warning: "serves no TkgServiceConfiguration",
+			server: supervisor(classed("builtin-generic-v3.3.0", os, clusterUp), secret("mine", twice), machine(), strings.NewReplacer("dev1-a", "dev1-b", "nodeRef", "none").Replace(machine())),
+			want: output{
+				Kind: "Cluster", APIVersion: "cluster.x-k8s.io/v1beta1", Class: "team-a/builtin-generic-v3.3.0", Way: "os-configuration", Initialized: true,
+				May:      rights{ClusterTrust: true, DeleteMachines: true, DeleteCluster: true},
+				Declared: []declared{{Where: "Secret team-a/mine", Name: "corp", Path: "data.corp", OK: true, Fingerprints: fp, Seen: "unknown"}},
+			},
+		},
+		"Machines hidden": {
+			reason: "said, and the rest is told", server: supervisor(classed("builtin-generic-v3.3.0", "", clusterUp), machine()), forbidden: []string{"machines"}, warning: "may not list Machines",
+			want: output{
+				Kind: "Cluster", APIVersion: "cluster.x-k8s.io/v1beta1", Class: "team-a/builtin-generic-v3.3.0", Way: "os-configuration", Initialized: true,
+				May: rights{ClusterTrust: true, DeleteMachines: true, DeleteCluster: true},
 			},
 		},
 		"no class": {
@@ -178,7 +198,14 @@ func TestFind(t *testing.T) {
 				}
 				got.Declared[i].Why = ""
 			}
-			c.want.Cluster, c.want.Roll = "team-a/dev1", roll{State: rollUnknown}
+			c.want.Cluster = "team-a/dev1"
+			if c.want.Roll.State = string(tkg.RollUnknown); c.roll != "" {
+				c.want.Roll.State = c.roll
+			}
+			if got.Roll.Note == "" {
+				t.Errorf("%s: the roll has no note", c.reason)
+			}
+			got.Roll.Note = ""
 			if c.want.Declared == nil {
 				c.want.Declared = []declared{}
 			}

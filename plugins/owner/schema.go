@@ -47,7 +47,7 @@ const outputSchema = `{
       "additionalProperties": false,
       "required": ["state", "note"],
       "properties": {
-        "state": {"type": "string", "enum": ["settled", "rolling", "stuck", "unknown"], "description": "how far that is"},
+        "state": {"type": "string", "enum": ["settled", "rolling", "stuck", "unknown"], "description": "settled: nothing moves; rolling; stuck: a machine does not join or does not go; unknown: nothing to tell by"},
         "note": {"type": "string", "description": "for people"}
       }
     },
@@ -83,8 +83,6 @@ const outputSchema = `{
     }
   }
 }`
-
-const rollUnknown = "unknown"
 
 type input struct {
 	Cluster string `json:"cluster"`
