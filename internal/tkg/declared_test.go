@@ -93,6 +93,9 @@ func seenCases() map[string]seenCase {
 		"own, in the second of the nodes": {
 			reason: "a cluster makes its nodes at once", objects: []string{tkc(one, managed(t2, tkcFields)), service("[]"), machine("a", t2, "")}, want: []string{own + "yes"},
 		},
+		"own, in the second of a later node": {
+			reason: "which was first is not known", objects: []string{tkc(one, managed(t3, tkcFields)), service("[]"), machine("a", t3, "")}, want: []string{own + "unknown"}, why: "1 of 1 machines were made before or in the second of " + t3,
+		},
 		"own, after the nodes": {
 			reason: "who changed it owns nothing else", objects: []string{tkc(one, managed(t4, tkcFields)), service("[]"), machine("a", t3, ""), machine("b", t3, "")}, want: []string{own + "no"},
 			why: "each of the 2 machines was made before it was changed, on " + t4,

@@ -81,8 +81,8 @@ func (f fleet) seen(d Declared) (Seen, string) {
 // byService judges an entry of TkgServiceConfiguration for a TanzuKubernetesCluster: what is there when one is made is its default. Whether a
 // later edit reaches it is where the sources differ (tkg-facts.md §2).
 func (f fleet) byService(d Declared) (Seen, string) {
-	made := f.owner.Object.GetCreationTimestamp().UTC()
-	if !d.Change.Until.IsZero() && !made.IsZero() && !made.Before(d.Change.Until) {
+	made := f.made()
+	if !d.Change.Until.IsZero() && !made.IsZero() && made.After(d.Change.Until) {
 		return SeenYes, fmt.Sprintf("the cluster was made on %s, and TkgServiceConfiguration was last changed on %s", clock(made), clock(d.Change.Until))
 	}
 	seen, why := f.byAge(d.Change)
@@ -93,6 +93,9 @@ func (f fleet) byService(d Declared) (Seen, string) {
 	return seen, why
 }
 
+// made is when the owner was.
+func (f fleet) made() time.Time { return f.owner.Object.GetCreationTimestamp().UTC() }
+
 // byAge holds the span of a change against the machines.
 func (f fleet) byAge(c Change) (Seen, string) {
 	newer, older := 0, 0
@@ -101,8 +104,8 @@ func (f fleet) byAge(c Change) (Seen, string) {
 		made := m.Created.UTC()
 		switch {
 		case made.IsZero():
-		case !c.Until.IsZero() && !made.Before(c.Until):
-			newer++
+		case !c.Until.IsZero() && (made.After(c.Until) || made.Equal(c.Until) && c.Until.Equal(f.made())):
+			newer++ // times are whole seconds, and only what a cluster was made with comes before its machines for certain
 		case made.Before(c.After):
 			older++
 			old = append(old, m.Name)
@@ -121,8 +124,11 @@ func (f fleet) byAge(c Change) (Seen, string) {
 	case c.Until.IsZero():
 		return SeenUnknown, "when it was last changed is not known"
 	}
-	return SeenUnknown, fmt.Sprintf("%d of %d machines were made before %s, the last time at which it can have been changed; whoever changed it owns other fields too, so that "+
-		"it may be older", all-newer, all, clock(c.Until))
+	why := fmt.Sprintf("%d of %d machines were made before or in the second of %s, the last time at which it can have been changed", all-newer, all, clock(c.Until))
+	if !c.Exact() {
+		why += "; whoever changed it owns other fields too, so that it may be older"
+	}
+	return SeenUnknown, why
 }
 
 // String says when, for people.

@@ -114,10 +114,11 @@ func TestToCompare(t *testing.T) {
 		reason  string
 		list    []tkg.Declared
 		want    []string
+		others  int
 		warning string
 	}{
 		"order":      {reason: "the cluster's own comes first, as it is told first", list: []tkg.Declared{both[1], both[0]}, want: []string{"a", "b"}},
-		"conflict":   {reason: "whether nodes get it is not known: they are not held to it", list: []tkg.Declared{foreign}},
+		"conflict":   {reason: "whether nodes get it is not known: they are not held to it", list: []tkg.Declared{foreign}, others: 1},
 		"unread":     {reason: "an editor may still be told of the rest", list: []tkg.Declared{at(secretly("x"), tkg.AbsentUnread), both[0]}, want: []string{"a"}, warning: "may not be read"},
 		"no Secret":  {reason: "nothing to compare with", list: []tkg.Declared{at(secretly(""), tkg.AbsentSecret)}, warning: "is not there: nodes that need it do not come up"},
 		"no key":     {reason: "nothing to compare with", list: []tkg.Declared{at(secretly(""), tkg.AbsentKey)}, warning: "is not there"},
@@ -126,10 +127,13 @@ func TestToCompare(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			list, warnings := toCompare(c.list)
+			list, others, warnings := toCompare(c.list)
 			var got []string
 			for _, d := range list {
 				got = append(got, d.Data)
+			}
+			if c.others != len(others) {
+				t.Errorf("%s: %d others, want %d", c.reason, len(others), c.others)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" || !strings.Contains(strings.Join(warnings, "\n"), c.warning) || c.warning == "" && warnings != nil {
 				t.Errorf("%s: -want, +got:\n%s\nwarnings %q, want %q", c.reason, diff, warnings, c.warning)
@@ -187,8 +191,43 @@ func TestUnjoined(t *testing.T) {
 			}
 		})
 	}
-	if out, _ := (question{now: started}).conclude([]tkg.Node{{Name: "a", Joined: true}}, []answer{{}}); len(out.Nodes[0].Findings) != 0 {
+	if out, _ := (question{now: started}).conclude([]tkg.Node{{Name: "a", Joined: true}}, []answer{{}}); out.Nodes[0].Findings == nil || len(out.Nodes[0].Findings) != 0 {
 		t.Errorf("a node has joined: %+v", out.Nodes[0].Findings)
+	}
+}
+
+// Where the sources differ on whether TkgServiceConfiguration reaches a cluster, what its nodes hold is shown.
+func TestObserved(t *testing.T) {
+	t.Parallel()
+	a, b := registrytest.NewRoot(t, "A"), registrytest.NewRoot(t, "B")
+	declared := func(names ...string) (out []declaration) {
+		for _, name := range names {
+			ca := map[string][]byte{"a": a.PEM(), "b": b.PEM()}[name[:1]]
+			out = append(out, declarations(tkg.Declared{Name: name, Data: tkg.Encode(ca, 1), Layers: 1})...)
+		}
+		return out
+	}
+	cases := map[string]struct {
+		reason string
+		others []declaration
+		want   string
+	}{
+		"none":  {reason: "nothing to tell"},
+		"all":   {reason: "it reaches them", others: declared("a1", "a2"), want: "it trusts all that TkgServiceConfiguration declares: a1, a2"},
+		"no":    {reason: "it does not", others: declared("b"), want: "it trusts nothing of what TkgServiceConfiguration declares: b"},
+		"some":  {reason: "whatever made it so", others: declared("a", "b"), want: "of what TkgServiceConfiguration declares it trusts a, and not b"},
+		"seven": {reason: "bounded", others: declared("b1", "b2", "b3", "b4", "b5", "b6", "b7"), want: "it trusts nothing of what TkgServiceConfiguration declares: b1, b2, b3, b4, b5 and 2 more"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := question{others: c.others, now: started}
+			out, evidence := q.conclude([]tkg.Node{{Name: "n", Joined: true}}, []answer{{look: nodelook.Look{Files: []nodelook.File{goFile(bundled, a.PEM())}}}})
+			facts := evidence[len(evidence)-1].Text
+			if !out.OK || !strings.Contains(facts, c.want) || c.want == "" && strings.Contains(facts, "TkgServiceConfiguration") {
+				t.Errorf("%s: ok %v, facts %q, want %q", c.reason, out.OK, facts, c.want)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package nodecert
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -16,6 +17,8 @@ import (
 type question struct {
 	wanted    []declaration
 	candidate []anchor
+	// others are what TkgServiceConfiguration declares where it is not known to reach the cluster.
+	others []declaration
 	// now is the time of this machine.
 	now time.Time
 }
@@ -41,6 +44,10 @@ func (q question) conclude(nodes []tkg.Node, answers []answer) (output, []plugin
 			out.OK = out.OK && r.ok()
 		}
 		evidence = append(evidence, r.evidence(a, len(q.candidate) > 0)...)
+		if a.err == nil && len(q.others) > 0 {
+			text := newView(a.look).observed(q.others)
+			evidence = append(evidence, plugins.Evidence{Subject: "node " + r.Name, Check: "node-service-trust", Verdict: plugins.Info, Text: text})
+		}
 	}
 	return out, evidence
 }
@@ -63,7 +70,8 @@ func (q question) result(n tkg.Node, a answer) result {
 		f, found := look.judge(d, n.Created)
 		r.Files, r.Findings = append(r.Files, f), append(r.Findings, found...)
 	}
-	r.Findings = slices.Concat(r.Findings, duplicates(q.wanted), look.runtimeFindings(q.wanted, q.candidate))
+	r.Findings = append(r.Findings, duplicates(q.wanted)...)
+	r.Findings = append(r.Findings, look.runtimeFindings(q.wanted, q.candidate)...)
 	r.Candidate = look.taken.holds(q.candidate)
 	if f, ok := look.candidateFile(q.candidate); ok && !slices.ContainsFunc(r.Files, f.shownBy) {
 		r.Files = append(r.Files, f)
@@ -73,7 +81,7 @@ func (q question) result(n tkg.Node, a answer) result {
 
 // slow is after how long a machine that has not joined is taken for one that does not: a whole cluster is up in four to nine minutes
 // (tkg-facts.md §4).
-const slow = 15 * time.Minute
+const slow = 10 * time.Minute
 
 // unjoined tells of a machine that is no node of the cluster.
 func (q question) unjoined(n tkg.Node) []finding {
@@ -84,17 +92,44 @@ func (q question) unjoined(n tkg.Node) []finding {
 	if n.ControlPlane {
 		f.Text = "this machine of the control plane has not joined the cluster: its Machine has no nodeRef"
 	}
-	if age := q.now.Sub(n.Created); !n.Created.IsZero() && age < slow {
-		f.Text += fmt.Sprintf(", %s after it was made; that may yet come", age.Truncate(time.Second))
-	} else {
-		f.Text += "; it was made on " + stamp(n.Created) + ", and a roll waits for it"
-		f.Bad = true
-	}
-	if i := slices.IndexFunc(q.wanted, func(d declaration) bool { return !d.clean() }); i >= 0 {
+	bad := slices.IndexFunc(q.wanted, func(d declaration) bool { return !d.clean() })
+	switch age := q.now.Sub(n.Created); {
+	case bad >= 0:
 		f.Remedy, f.Bad = FixEncoding, true
-		f.Text += fmt.Sprintf("; a declared CA, %s, cannot be used as it is stored, with which nodes may not come up: %s", q.wanted[i].name, q.wanted[i].problem())
+		f.Text += fmt.Sprintf("; a declared CA, %s, cannot be used as it is stored, with which nodes may not come up: %s", q.wanted[bad].name, q.wanted[bad].problem())
+	case n.Created.IsZero() || age >= slow:
+		f.Text, f.Bad = f.Text+"; it was made on "+cmp.Or(stamp(n.Created), "an unknown day")+", and a roll waits for it", true
+	default:
+		f.Text += fmt.Sprintf(", %s after it was made; that may yet come", age.Truncate(time.Second))
 	}
 	return []finding{f}
+}
+
+// observed tells which CAs of TkgServiceConfiguration Go takes on a node where the sources differ on whether they reach it.
+func (v view) observed(others []declaration) string {
+	var has, lacks []string
+	for _, d := range others {
+		if d.fits(v.taken) {
+			has = append(has, d.name)
+		} else {
+			lacks = append(lacks, d.name)
+		}
+	}
+	switch {
+	case len(lacks) == 0:
+		return "it trusts all that TkgServiceConfiguration declares: " + few(has)
+	case len(has) == 0:
+		return "it trusts nothing of what TkgServiceConfiguration declares: " + few(lacks)
+	}
+	return "of what TkgServiceConfiguration declares it trusts " + few(has) + ", and not " + few(lacks)
+}
+
+// few lists names, five at most.
+func few(names []string) string {
+	if len(names) > 5 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:5], ", "), len(names)-5)
+	}
+	return strings.Join(names, ", ")
 }
 
 // candidateFile returns the file from which Go takes the candidate.

@@ -37,12 +37,13 @@ func (v value) clean() bool {
 	return v.decoded.Problem == "" && len(v.wanted) > 0 && !slices.ContainsFunc(v.bundle.Findings, func(f certs.Finding) bool { return f.Fatal })
 }
 
-// toCompare returns what nodes can be compared with, the cluster's own first, and warnings about the rest.
-func toCompare(list []tkg.Declared) (out []tkg.Declared, warnings []string) {
+// toCompare returns what nodes can be compared with, the cluster's own first, with what may not reach them at all apart, and warnings about
+// the rest.
+func toCompare(list []tkg.Declared) (out, others []tkg.Declared, warnings []string) {
 	for _, d := range list {
 		switch {
 		case d.Conflicting:
-			continue // check-encoding shows it
+			others = append(others, d)
 		case d.Absent == tkg.AbsentUnread:
 			warnings = append(warnings, d.Where+" may not be read with this login: the nodes cannot be compared with its key "+d.Name)
 		case d.Absent != "":
@@ -52,7 +53,7 @@ func toCompare(list []tkg.Declared) (out []tkg.Declared, warnings []string) {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b tkg.Declared) int { return order(a) - order(b) })
-	return out, warnings
+	return out, others, warnings
 }
 
 func order(d tkg.Declared) int {

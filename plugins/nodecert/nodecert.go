@@ -58,8 +58,8 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 		return none, err
 	}
 	q := question{candidate: anchors(candidate), now: s.env.Now()}
-	var warnings []string
-	if q.wanted, warnings, err = declared(ctx, c, ref); err != nil {
+	warnings, err := q.declared(ctx, c, ref)
+	if err != nil {
 		return none, err
 	}
 	workers, err := nodelook.FindAll(ctx, c, *req.Connections.Nodes, ref)
@@ -118,15 +118,16 @@ func (s step) ask(ctx context.Context, workers nodelook.Workers) ([]answer, erro
 }
 
 // declared reads what nodes of the cluster should hold.
-func declared(ctx context.Context, c *kube.Client, ref tkg.Ref) ([]declaration, []string, error) {
+func (q *question) declared(ctx context.Context, c *kube.Client, ref tkg.Ref) (warnings []string, err error) {
 	owner, err := tkg.FindOwner(ctx, c, ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	all, warnings, err := tkg.ReadTrust(ctx, c, owner)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	list, more := toCompare(all)
-	return declarations(list...), append(warnings, more...), nil
+	list, others, more := toCompare(all)
+	q.wanted, q.others = declarations(list...), declarations(others...)
+	return append(warnings, more...), nil
 }
