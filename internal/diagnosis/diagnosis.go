@@ -89,7 +89,7 @@ func (l *Looks) Diagnose(ctx context.Context, req Request) (Diagnosis, error) {
 			looking = within
 		}
 		if req.Began != nil && looking.Err() == nil {
-			b.Began = func(string) { req.Began(id) }
+			b.Began = func(plan.Step) { req.Began(id) }
 		}
 		s, err := l.look(looking, &b, p, id)
 		if ctx.Err() != nil {

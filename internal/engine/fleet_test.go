@@ -208,7 +208,7 @@ func TestBrake(t *testing.T) {
 					t.Errorf("%s: want %q in %q", tc.reason, part, r.Error)
 				}
 			}
-			if r.Hint != "mend what failed; then: tkgfix resume r" {
+			if r.Hint != "buy a brush" {
 				t.Errorf("%s: hint %q", tc.reason, r.Hint)
 			}
 			if diff := cmp.Diff(tc.notBegun, told); diff != "" {

@@ -335,7 +335,7 @@ func eachFence(strategy string) string {
 func failing(names ...string) func(context.Context, string) error {
 	return func(_ context.Context, name string) error {
 		if slices.Contains(names, name) {
-			return errors.New("the brush broke")
+			return plugins.Hint(errors.New("the brush broke"), "buy a brush")
 		}
 		return nil
 	}

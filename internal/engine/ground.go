@@ -62,7 +62,7 @@ func (x *execution) build(ctx context.Context, c Created) (*plan.Plan, error) {
 		x.tell(Event{Kind: EventRetry, ID: id, Text: t.Err.Error()})
 		return nil
 	}
-	b.Began = func(id string) { x.tell(Event{Kind: EventPlanning, ID: id}) }
+	b.Began = func(s plan.Step) { x.tell(planning(&s)) }
 	b.Ended = func(s plan.Step) { x.tell(Event{Kind: EventPlanned, ID: s.ID, Step: &s}) }
 	if err := b.Build(ctx, p); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
@@ -127,4 +127,13 @@ func sameInputs(a, b []plan.Input) bool {
 	left, err := plan.Canonical(a)
 	right, err2 := plan.Canonical(b)
 	return err == nil && err2 == nil && bytes.Equal(left, right)
+}
+
+// planning tells that a step or instance is being looked at; Text says what an instance is about.
+func planning(s *plan.Step) Event {
+	e := Event{Kind: EventPlanning, ID: s.ID}
+	if len(s.Item) > 0 {
+		e.Text = s.About()
+	}
+	return e
 }

@@ -179,7 +179,7 @@ func (x *execution) instance(ctx context.Context, b *plan.Builder, id string, ok
 // look plans an approved instance again. It returns the new plan if it differs from what was approved.
 func (x *execution) look(ctx context.Context, b *plan.Builder, id string, ok plan.Approved) (*replanned, error) {
 	was := ok.Step()
-	x.tell(Event{Kind: EventPlanning, ID: was.ID})
+	x.tell(planning(&was))
 	p := x.snapshot()
 	entry := replanned{}
 	var err error

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tkgfix/tkgfix/internal/plan"
-	"github.com/tkgfix/tkgfix/plugins"
 )
 
 // taking is one attempt at a changing step: its way through the step's instances, by the step's strategy.
@@ -200,23 +199,15 @@ func (t *taking) brake(ctx context.Context, s *plan.Step) error {
 			notBegun = append(notBegun, in.ID)
 		}
 	}
-	cause := errors.Join(errs...)
-	if len(notBegun) > 0 {
-		why := t.why(s, now, failed)
-		if err := t.record(ctx, kindBraked, braked{Step: t.id, Why: why, NotBegun: notBegun}); err != nil {
-			return errors.Join(cause, err)
-		}
-		t.tell(Event{Kind: EventBrake, ID: t.id, Text: why, NotBegun: notBegun})
-		cause = fmt.Errorf("%w; not begun, because of the brake (%s): %s", cause, why, strings.Join(titles(now, notBegun), ", "))
+	if len(notBegun) == 0 {
+		return errors.Join(errs...)
 	}
-	hint := plugins.HintOf(errors.Join(errs...))
-	if !strings.Contains(hint, "tkgfix resume") {
-		if hint == "" {
-			hint = "mend what failed"
-		}
-		hint += "; then: tkgfix resume " + t.run.ID
+	why := t.why(s, now, failed)
+	if err := t.record(ctx, kindBraked, braked{Step: t.id, Why: why, NotBegun: notBegun}); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	return plugins.Hint(cause, "%s", hint)
+	t.tell(Event{Kind: EventBrake, ID: t.id, Text: why, NotBegun: notBegun})
+	return errors.Join(append(errs, fmt.Errorf("not begun, because of the brake (%s): %s", why, strings.Join(titles(now, notBegun), ", ")))...)
 }
 
 // why says in a few words what pulled the brake.

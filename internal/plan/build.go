@@ -25,7 +25,7 @@ type Builder struct {
 	// Effects tells each used step's effect.
 	Effects map[string]plugins.Effect
 	// Began and Ended, if set, are told as a step is asked, and as it is planned.
-	Began func(id string)
+	Began func(Step)
 	Ended func(Step)
 	// Trying, if set, is told of each attempt that will be followed by another; an error ends the attempts.
 	Trying func(id string, t attempt.Try) error
@@ -113,7 +113,7 @@ func (b *Builder) one(ctx context.Context, t take, s *Step) error {
 		return nil
 	}
 	if b.Began != nil {
-		b.Began(s.ID)
+		b.Began(*s)
 	}
 	impl, err := b.Step(ctx, t.ws.Uses)
 	if err != nil {

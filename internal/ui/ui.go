@@ -112,6 +112,9 @@ func (u *UI) learn(e engine.Event) {
 	if u.titles == nil {
 		u.titles = map[string]string{}
 	}
+	if e.Kind == engine.EventPlanning && e.Text != "" {
+		u.titles[e.ID] = e.ID + " " + e.Text
+	}
 	for _, s := range steps {
 		for _, in := range append(s.Instances[:len(s.Instances):len(s.Instances)], s) {
 			if len(in.Item) > 0 {
