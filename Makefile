@@ -11,7 +11,7 @@ export CGO_ENABLED ?= 0
 .DEFAULT_GOAL := help
 
 help: ## show the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build tkgfix and tkgfix-lab into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/tkgfix ./cmd/tkgfix-lab
@@ -40,6 +40,9 @@ crashtest: deps kube build ## kill the documented fix at every boundary, in labo
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -run TestCrashtestCatches ./e2e
 	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
 
+crashtest-generations: deps kube build ## kill the roll and the recreate at every boundary, in a laboratory of each generation of TKG
+	TKGFIX_KUBE=$(KUBE) hack/crashtest-generations.sh $(BIN)
+
 check: ## formatting, vet and tidy modules; changes nothing
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
 	$(GO) mod tidy -diff
@@ -54,4 +57,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real crashtest check fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real crashtest crashtest-generations check fuzz generate clean

@@ -42,6 +42,7 @@ approval, no lost lock. What fails is shrunk to the shortest schedule that still
 
    tkgfix crashtest examples/workflows/documented-fix.yaml
    tkgfix crashtest examples/workflows/documented-fix.yaml --round before --round after
+   tkgfix crashtest examples/workflows/documented-fix.yaml --generation v1alpha2
    tkgfix crashtest examples/workflows/documented-fix.yaml --schedule 'kill-engine:before:effect.done(trust/patch-tkgserviceconfiguration)'
 
 In a value of --input {lab} stands for the laboratory's folder and {ssh} for its SSH port. The inputs cluster, ca, workloads and
@@ -53,6 +54,7 @@ EXIT STATUS: 0 nothing failed, 1 something did or could not be tested, 130 inter
 			inputFlag(), outputFlag("text", "json"),
 			&cli.StringFlag{Name: "lab", Usage: "the laboratory's program, a `FILE`", DefaultText: "tkgfix-lab beside tkgfix, else in PATH"},
 			&cli.StringFlag{Name: "scenario", Usage: "which fault the laboratory plants: `NAME`", Value: "wrong-ca"},
+			&cli.StringFlag{Name: "generation", Usage: "of which generation of TKG the laboratory is: `NAME`, as tkgfix-lab up --help lists them", DefaultText: "tkgfix-lab's own choice"},
 			&cli.StringSliceFlag{Name: "round", Usage: "go only the round `NAME`: " + roundNames() + " (again for more)"},
 			&cli.BoolFlag{Name: "each", Usage: "give each boundary a laboratory of its own: takes hours"},
 			&cli.IntFlag{Name: "random", Usage: "follow `N` random schedules", Value: 1},
@@ -168,9 +170,17 @@ func (a *app) showRound(c *cli.Context, w *workflow.Workflow, seed uint64, r cra
 			schedule = "FILE, with the line above in FILE"
 		}
 		if f.Schedule != "" {
-			a.ui.Hint("tkgfix crashtest %s --scenario %s --seed %d --schedule %s", w.File, c.String("scenario"), seed, schedule)
+			a.ui.Hint("tkgfix crashtest %s --scenario %s%s --seed %d --schedule %s", w.File, c.String("scenario"), generation(c), seed, schedule)
 		}
 	}
+}
+
+// generation returns the flag that asks for the same generation again; empty if none was asked for.
+func generation(c *cli.Context) string {
+	if g := c.String("generation"); g != "" {
+		return " --generation " + g
+	}
+	return ""
 }
 
 // harness makes the crash test that the flags ask for.
@@ -189,7 +199,7 @@ func (a *app) harness(c *cli.Context, w *workflow.Workflow) (*crashtest.Harness,
 	}
 	h := &crashtest.Harness{
 		World: labworld.World{
-			Program: lab, Scenario: c.String("scenario"),
+			Program: lab, Scenario: c.String("scenario"), Generation: c.String("generation"),
 			Engine: func(p labworld.Place) []string {
 				words := []string{self, "--state", p.State, "crashtest", engineCommand}
 				return slices.Concat(words, labInputs(w, c.StringSlice("input"), p), []string{file})

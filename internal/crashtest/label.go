@@ -78,7 +78,7 @@ func facts(entries []state.Entry) []fact {
 func (f fact) label() string {
 	gate, _ := f.Gate.(string)
 	var words []string
-	for _, w := range []string{f.Step, f.Key, f.Name, gate} {
+	for _, w := range []string{f.Step, Normal(f.Key), f.Name, gate} {
 		if w != "" {
 			words = append(words, url.PathEscape(w))
 		}

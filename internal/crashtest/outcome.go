@@ -34,6 +34,7 @@ func varying() []struct {
 		{addressPattern, "<address>"},
 		{hashPattern, "<hash>"},
 		{keyPattern, "<key>"},
+		{machinePattern, "-<machine>"},
 		{namePattern, "-<name>"},
 		{spanPattern, "<span>"},
 	}
@@ -46,6 +47,8 @@ var (
 	hashPattern    = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
 	// keyPattern is a fingerprint or a key id.
 	keyPattern = regexp.MustCompile(`\b[0-9A-F]{2}(:[0-9A-F]{2}){15,31}\b`)
+	// machinePattern is what Cluster API appends for a Machine: the hash of its MachineSet's template, and the Machine's own name.
+	machinePattern = regexp.MustCompile(`-[0-9a-z]{5}-[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 	// namePattern is what generateName appends: k8s.io/apimachinery/pkg/util/rand.
 	namePattern = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 	spanPattern = regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+(\.\d+)?(ms|µs|s)\b`)
@@ -122,6 +125,9 @@ func runLines(r *engine.Run, late map[string]bool, rename func(string) string) [
 		}
 		lines = append(lines, evidenceLines(s.ID, evidence)...)
 	}
+	slices.Sort(lines)
+	lines = slices.Compact(lines)
+	var effects []string
 	for _, e := range r.Effects {
 		t := e.Target
 		t.UID = ""
@@ -129,10 +135,28 @@ func runLines(r *engine.Run, late map[string]bool, rename func(string) string) [
 		if e.Done.IsZero() {
 			state = "intended"
 		}
-		lines = append(lines, fmt.Sprintf("effect %s/%s on %s: %s", e.Step, e.Key, t, state))
+		effects = append(effects, Normal(fmt.Sprintf("effect %s/%s on %s: %s", e.Step, e.Key, t, state)))
 	}
+	return append(lines, counted(effects)...)
+}
+
+// counted sorts lines and puts the number of times before those that stand there more than once.
+func counted(lines []string) []string {
 	slices.Sort(lines)
-	return slices.Compact(lines)
+	var out []string
+	for len(lines) > 0 {
+		n := 1
+		for n < len(lines) && lines[n] == lines[0] {
+			n++
+		}
+		line := lines[0]
+		if n > 1 {
+			line = fmt.Sprintf("%d times: %s", n, line)
+		}
+		out = append(out, line)
+		lines = lines[n:]
+	}
+	return out
 }
 
 // lateSteps returns the steps that were planned after the last effect was done.

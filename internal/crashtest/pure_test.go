@@ -119,10 +119,24 @@ func TestCheckWrites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			wantLines(t, tc.reason, tc.intended, checkIntended(all, tc.writes))
-			wantLines(t, tc.reason, tc.one, checkOne(tc.writes))
+			wantLines(t, tc.reason, tc.one, checkOne(all, tc.writes))
 			wantLines(t, tc.reason, tc.noMore, checkNoMore(tc.writes, map[string]int{"patch lamps desk": 1}))
 		})
 	}
+}
+
+// TestWritesOfTwoEffects lets two effects be on one object, as the two keys of a Secret are: it is written to twice and not more often.
+func TestWritesOfTwoEffects(t *testing.T) {
+	t.Parallel()
+	all := journal(decided, begun, meant, `effect.intended {"step":"turn","key":"dim","target":{"kind":"Lamp","name":"desk","uid":"u0"}}`, meant)
+	write := Write{At: time.Unix(9, 0), Verb: "patch", Resource: "lamps", Name: "desk", UID: "u0"}
+	wantLines(t, "an effect each", "", checkOne(all, []Write{write, write}))
+	wantLines(t, "an effect that is intended twice is one", "3 times: patch lamps desk u0", checkOne(all, []Write{write, write, write}))
+	machine := Write{Verb: "delete", Resource: "machines", Name: "dev1-np1-3f9ac-x2n9q"}
+	wantLines(t, "names that servers make up", "", checkNoMore([]Write{machine}, map[string]int{"delete machines dev1-np1-<machine>": 1}))
+	again := machine
+	again.Name = "dev1-np1-3f9ac-bbbbb"
+	wantLines(t, "Machines are counted", "2 times, 1 in the undisturbed run", checkNoMore([]Write{machine, again}, map[string]int{"delete machines dev1-np1-<machine>": 1}))
 }
 
 func TestObjectOfATarget(t *testing.T) {
@@ -147,7 +161,7 @@ func TestDiffLinesShowsWhatDiffers(t *testing.T) {
 func TestNormal(t *testing.T) {
 	t.Parallel()
 	const text = `{"n":["dev1-np1-nprtz-gjp92 at 10.0.0.7","dev1-np1-8xk2d-kkxbg at 10.0.0.8"],"at":"2026-11-24T00:02:06.216Z","uid":"d20e54bb-228c-4917-a383-6222f8f57221","took":"1m3.5s","kept":"corp-root"}`
-	const want = `{"at":"<time>","kept":"corp-root","n":["dev1-np1-<name>-<name> at <address>"],"took":"<span>","uid":"<uid>"}`
+	const want = `{"at":"<time>","kept":"corp-root","n":["dev1-np1-<machine> at <address>"],"took":"<span>","uid":"<uid>"}`
 	got := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(NormalJSON([]byte(text)))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want, +got):\n%s", diff)

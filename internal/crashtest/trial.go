@@ -305,7 +305,7 @@ func (t *trial) check(ctx context.Context) error {
 	t.assert(Intact, checkChain(all))
 	t.assert(Approved, checkApproved(all, t.approved))
 	t.assert(Intended, checkIntended(all, writes))
-	t.assert(OneEffect, checkOne(writes))
+	t.assert(OneEffect, checkOne(all, writes))
 	if t.want != nil {
 		t.assert(OneEffect, checkNoMore(writes, t.want.Writes))
 	}

@@ -134,6 +134,10 @@ func (e event) isWrite() bool {
 		return false
 	}
 	var options struct{ DryRun []string }
+	// To ask whether one may do something, an object is created that is never kept.
+	if g := e.ObjectRef.APIGroup; g == "authorization.k8s.io" || g == "authentication.k8s.io" {
+		return false
+	}
 	dry := strings.Contains(e.RequestURI, "dryRun=All") ||
 		e.Verb == "delete" && json.Unmarshal(e.RequestObject, &options) == nil && slices.Contains(options.DryRun, "All")
 	return !dry && e.Stage == "ResponseComplete" && e.ResponseStatus.Code < 300 && e.ObjectRef.Subresource == ""

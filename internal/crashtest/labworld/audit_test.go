@@ -39,6 +39,7 @@ func TestWritesIn(t *testing.T) {
 		"DryPatch":     {"the query says that it is a dry-run", change("/x?", "/x?dryRun=All&"), nil},
 		"DryDelete":    {"the body says that it is a dry-run", change("patch", "delete", object, `{"dryRun":["All"]}`), nil},
 		"Refused":      {"it was not carried out", change("200", "409"), nil},
+		"MayI":         {"a question is no write", change("g.x", "authorization.k8s.io"), nil},
 		"Status":       {"it is not about the object itself", change(`"apiGroup"`, `"subresource":"status","apiGroup"`), nil},
 		"SomebodyElse": {"somebody else wrote it", change("tkgfix/dev", "kubectl", "platform", "admin"), nil},
 		"Read":         {"it is no write", change("patch", "list"), nil},

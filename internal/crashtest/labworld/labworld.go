@@ -34,6 +34,8 @@ type World struct {
 	Program string
 	// Scenario is the fault that it plants.
 	Scenario string
+	// Generation is the generation of TKG that it has; empty is the program's own choice.
+	Generation string
 	// Engine returns the words of a command that serves an engine for a place. KUBECONFIG is set for it.
 	Engine func(Place) []string
 	// Temp is where laboratories are made; empty is the system's folder for that.
@@ -78,7 +80,7 @@ func (w World) Up(ctx context.Context) (crashtest.Place, error) {
 	p := &Place{Dir: filepath.Join(root, "lab"), State: filepath.Join(root, "state"), world: w, root: root, names: map[string]string{"supervisor.log": ""}}
 	ctx, cancel := context.WithTimeout(ctx, upPatience)
 	defer cancel()
-	if err := w.lab(ctx, "up", "--dir", p.Dir, "--scenario", w.Scenario); err != nil {
+	if err := w.lab(ctx, w.up(p.Dir)...); err != nil {
 		return nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 	}
 	f, err := p.facts()
@@ -94,6 +96,15 @@ func (w World) Up(ctx context.Context) (crashtest.Place, error) {
 	return p, nil
 }
 
+// up returns the words that start a laboratory in a folder.
+func (w World) up(dir string) []string {
+	words := []string{"up", "--dir", dir, "--scenario", w.Scenario}
+	if w.Generation != "" {
+		words = append(words, "--generation", w.Generation)
+	}
+	return words
+}
+
 // lab runs the laboratory's program. An interrupted one may clean up.
 func (w World) lab(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, w.Program, args...) //nolint:gosec // the user's own choice
@@ -107,7 +118,7 @@ func (w World) lab(ctx context.Context, args ...string) error {
 	}
 	if err != nil {
 		return plugins.Hint(fmt.Errorf("%s %s: %w\n%s", filepath.Base(w.Program), args[0], err, strings.TrimSpace(string(out))),
-			"see whether a laboratory comes up by itself: %s up --dir DIR --scenario %s", w.Program, w.Scenario)
+			"see whether a laboratory comes up by itself: %s %s", w.Program, strings.Join(w.up("DIR"), " "))
 	}
 	return nil
 }

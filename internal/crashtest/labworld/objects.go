@@ -39,7 +39,7 @@ func clientOf(kubeconfig string) (dynamic.Interface, error) {
 	return c, nil
 }
 
-// End implements crashtest.Place: what the run's effects were on, and the pods of every cluster.
+// End implements crashtest.Place: what the run's effects were on, and the pods and Machines of every cluster, these by their number.
 func (p *Place) End(ctx context.Context, r *engine.Run) ([]string, error) {
 	f, err := p.facts()
 	if err != nil {
@@ -60,16 +60,61 @@ func (p *Place) End(ctx context.Context, r *engine.Run) ([]string, error) {
 			return nil, err
 		}
 		out = append(out, lines...)
+		if lines, err = machines(ctx, clients[""], c.Namespace, c.Name); err != nil {
+			return nil, err
+		}
+		out = append(out, lines...)
 	}
 	for _, e := range r.Effects {
 		line, err := p.object(ctx, clients[e.Target.Cluster], e.Target)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, line)
+		// A Machine's name is another in each place: how many there are is said above, and how many effects there were by the run.
+		out = append(out, crashtest.Normal(line))
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// machines counts the Machines of a cluster by role and phase.
+func machines(ctx context.Context, c dynamic.Interface, namespace, cluster string) ([]string, error) {
+	// v1beta1 is served by the Supervisor of every generation.
+	of := schema.GroupVersionResource{Group: "cluster.x-k8s.io", Version: "v1beta1", Resource: "machines"}
+	list, err := c.Resource(of).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: "cluster.x-k8s.io/cluster-name=" + cluster})
+	if err != nil {
+		return nil, fmt.Errorf("list the Machines of %s: %w", cluster, err)
+	}
+	count := map[string]int{}
+	for _, m := range list.Items {
+		role := "workers"
+		if _, ok := m.GetLabels()["cluster.x-k8s.io/control-plane"]; ok {
+			role = "control plane"
+		}
+		phase, _, _ := unstructured.NestedString(m.Object, "status", "phase")
+		count[fmt.Sprintf("machines of %s/%s, %s: %s", namespace, cluster, role, phase)]++
+	}
+	var out []string
+	for what, n := range count {
+		out = append(out, fmt.Sprintf("%s: %d", what, n))
+	}
+	return out, nil
+}
+
+// contents says what the keys of a Secret hold: the laboratory's certificates by name, of all else only that there is something.
+func (p *Place) contents(u *unstructured.Unstructured) map[string]string {
+	data, _, err := unstructured.NestedStringMap(u.Object, "data")
+	if err != nil || len(data) == 0 {
+		return nil
+	}
+	out := map[string]string{}
+	for key, value := range data {
+		out[key] = "something"
+		if named := p.Rename(value); strings.HasPrefix(named, "<") {
+			out[key] = named
+		}
+	}
+	return out
 }
 
 // pods counts the pods of a cluster by namespace and phase.
@@ -112,6 +157,9 @@ func (p *Place) object(ctx context.Context, c dynamic.Interface, t plugins.Targe
 		incarnation = "the same as before"
 	}
 	kept := map[string]any{"labels": u.GetLabels(), "finalizers": u.GetFinalizers(), "spec": u.Object["spec"]}
+	if t.Group == "" && t.Kind == "Secret" {
+		kept["data"] = p.contents(u)
+	}
 	raw, err := json.Marshal(kept)
 	if err != nil {
 		return "", fmt.Errorf("encode %s: %w", t, err)
@@ -155,8 +203,16 @@ const (
 	meddled       = "crashtest"
 )
 
-func configurations() schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Resource: "tkgserviceconfigurations"}
+// configurations returns the client of TkgServiceConfiguration in the newest version that the Supervisor serves.
+func configurations(ctx context.Context, c dynamic.Interface) (dynamic.NamespaceableResourceInterface, error) {
+	var client dynamic.NamespaceableResourceInterface
+	for _, version := range []string{"v1alpha3", "v1alpha2", "v1alpha1"} {
+		client = c.Resource(schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: version, Resource: "tkgserviceconfigurations"})
+		if _, err := client.Get(ctx, configuration, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return client, err
+		}
+	}
+	return nil, errors.New("the Supervisor serves no TkgServiceConfiguration")
 }
 
 // Meddle gives TkgServiceConfiguration one more CA, a copy of the first under another name.
@@ -186,7 +242,11 @@ func (p *Place) Meddle(ctx context.Context) (func(context.Context) error, error)
 }
 
 func changeCAs(ctx context.Context, c dynamic.Interface, change func([]any) ([]any, error)) error {
-	u, err := c.Resource(configurations()).Get(ctx, configuration, metav1.GetOptions{})
+	client, err := configurations(ctx, c)
+	if err != nil {
+		return fmt.Errorf("find TkgServiceConfiguration: %w", err)
+	}
+	u, err := client.Get(ctx, configuration, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("look at TkgServiceConfiguration: %w", err)
 	}
@@ -201,7 +261,7 @@ func changeCAs(ctx context.Context, c dynamic.Interface, change func([]any) ([]a
 	if err != nil {
 		return fmt.Errorf("encode a patch: %w", err)
 	}
-	if _, err := c.Resource(configurations()).Patch(ctx, configuration, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := client.Patch(ctx, configuration, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("patch TkgServiceConfiguration: %w", err)
 	}
 	return nil
