@@ -6,6 +6,7 @@
 #
 # GENERATIONS, CASES and ROUNDS name fewer of them.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 bin=${1:?the folder with tkgfix and tkgfix-lab}
 generations=${GENERATIONS:-v1alpha1 v1alpha2 v1alpha3 tanzukubernetescluster builtin-generic-v1beta1 builtin-generic-v1beta2}
