@@ -1,6 +1,7 @@
 package tkg
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,4 +118,23 @@ func DropGoneRelease(manifest *unstructured.Unstructured, releases []string) (*u
 	out := manifest.DeepCopy()
 	unstructured.RemoveNestedField(out.Object, "spec", "distribution", "fullVersion")
 	return out, true
+}
+
+// SecretRef is a key of a Secret in the cluster's namespace.
+type SecretRef struct{ Secret, Key string }
+
+// TrustRefs returns the keys of Secrets that the variables of a Cluster name as trusted CAs, those that pools override among them, each
+// once and in order.
+func TrustRefs(cluster *unstructured.Unstructured) []SecretRef {
+	var out []SecretRef
+	for _, v := range variablesOf(cluster) {
+		for _, item := range v.entries() {
+			secret, key := entryKey(cluster.GetName(), item)
+			if ref := (SecretRef{secret, key}); secret != "" && !slices.Contains(out, ref) {
+				out = append(out, ref)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b SecretRef) int { return cmp.Or(cmp.Compare(a.Secret, b.Secret), cmp.Compare(a.Key, b.Key)) })
+	return out
 }

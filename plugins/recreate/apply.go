@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,69 +16,95 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
-// The keys of the effects. Each workload's key ends with its number.
+// The keys of the effects. Those of which there are several end with a number.
 const (
-	effectDelete   = "delete-cluster"
-	effectCreate   = "create-cluster"
-	effectWorkload = "apply-workloads:"
+	effectDelete    = "delete-cluster"
+	effectSecret    = "create-secret:"
+	effectCompanion = "create-companion:"
+	effectCreate    = "create-cluster"
+	effectWorkload  = "apply-workloads:"
 )
 
 // approved is what the changes say.
 type approved struct {
-	cluster   tkg.Ref
-	deletion  plugins.PlannedChange
-	creation  plugins.PlannedChange
-	manifest  *unstructured.Unstructured
-	workloads []workload
+	cluster    tkg.Ref
+	deletion   plugins.PlannedChange
+	secrets    []made
+	companions []made
+	creation   plugins.PlannedChange
+	manifest   *unstructured.Unstructured
+	workloads  []made
 }
 
-type workload struct {
+// made is an object that is made, with its change.
+type made struct {
 	change plugins.PlannedChange
 	object *unstructured.Unstructured
 }
 
-// read sorts the approved changes: the deletion, the creation, then the workloads. Any other shape is refused before anything is done.
+// read sorts the approved changes: the deletion, the Secrets and companions, the creation, then the workloads. Any other shape is
+// refused before anything is done.
 func read(changes []plugins.PlannedChange) (approved, error) {
 	var a approved
 	if len(changes) < 2 {
 		return a, fmt.Errorf("%s was approved with %d changes: a deletion and a creation are needed", Name, len(changes))
 	}
-	a.deletion, a.creation = changes[0], changes[1]
-	gone, made := a.deletion.Target, a.creation.Target
-	switch {
-	case a.deletion.Action != plugins.Delete || gone.Kind != tkcKind || gone.Group != tkg.RunGroup || gone.Cluster != "" || gone.UID == "":
-		return a, fmt.Errorf("the first approved change is %s %s, not the deletion of a %s", a.deletion.Action, gone, tkcKind)
-	case a.creation.Action != plugins.Create || made.Kind != tkcKind || made.Group != tkg.RunGroup || made.Cluster != "" ||
-		made.Namespace != gone.Namespace || made.Name != gone.Name:
-		return a, fmt.Errorf("the second approved change is %s %s, not the creation of the same cluster", a.creation.Action, made)
+	a.deletion = changes[0]
+	gone := a.deletion.Target
+	owner := gone.Kind == tkg.TKCKind && gone.Group == tkg.RunGroup || gone.Kind == tkg.ClusterKind && gone.Group == tkg.ClusterGroup
+	if a.deletion.Action != plugins.Delete || !owner || gone.Cluster != "" || gone.UID == "" {
+		return a, fmt.Errorf("the first approved change is %s %s, not the deletion of a cluster", a.deletion.Action, gone)
 	}
 	a.cluster = tkg.Ref{Namespace: gone.Namespace, Name: gone.Name}
-	var err error
-	if a.manifest, err = objectOf(a.creation); err != nil {
-		return a, err
-	}
-	if a.manifest.GetNamespace() != made.Namespace || a.manifest.GetName() != made.Name {
-		return a, fmt.Errorf("the approved manifest is that of %s, not of %s", describe(a.manifest), made)
-	}
-	for _, c := range changes[2:] {
-		if c.Action != plugins.Create || c.Target.Cluster != a.cluster.String() {
-			return a, fmt.Errorf("the approved change %s %s is not a workload of %s", c.Action, c.Target, a.cluster)
-		}
-		obj, err := objectOf(c)
-		if err != nil {
+	for _, c := range changes[1:] {
+		if err := a.take(c); err != nil {
 			return a, err
 		}
-		a.workloads = append(a.workloads, workload{change: c, object: obj})
+	}
+	if a.manifest == nil {
+		return a, fmt.Errorf("none of the approved changes is the creation of the same cluster as is deleted, %s", a.cluster)
 	}
 	return a, nil
 }
 
-// Apply deletes, creates, waits until the new cluster is ready, and applies the workloads. Each act is an effect, so that Apply can be
-// called again after a crash at any instant.
+// take sorts one change. Before the cluster's creation come its Secrets and companions, in its own namespace, and after it the workloads.
+func (a *approved) take(c plugins.PlannedChange) error {
+	if a.manifest != nil && (c.Action != plugins.Create || c.Target.Cluster != a.cluster.String()) {
+		return fmt.Errorf("the approved change %s %s is not a workload of %s", c.Action, c.Target, a.cluster)
+	}
+	obj, err := objectOf(c)
+	if err != nil {
+		return err
+	}
+	m := made{change: c, object: obj}
+	t := c.Target
+	if a.manifest != nil {
+		a.workloads = append(a.workloads, m)
+		return nil
+	}
+	if t.Cluster != "" || t.Namespace != a.cluster.Namespace || obj.GetNamespace() != t.Namespace || obj.GetName() != t.Name || obj.GetKind() != t.Kind {
+		return fmt.Errorf("the approved change %s %s, of %s, is not the creation of the same cluster, nor of what belongs to it", c.Action, t, describe(obj))
+	}
+	switch gone := a.deletion.Target; {
+	case t.Kind == gone.Kind && t.Group == gone.Group && t.Name == gone.Name && c.Action == plugins.Create:
+		a.creation, a.manifest = c, obj
+	case t.Kind == "Secret" && t.Group == "" && (c.Action == plugins.Create || c.Action == plugins.Update):
+		a.secrets = append(a.secrets, m)
+	case isCompanion(t) && c.Action == plugins.Create:
+		a.companions = append(a.companions, m)
+	default:
+		return fmt.Errorf("the approved change %s %s is not the creation of the same cluster, nor of what belongs to it", c.Action, t)
+	}
+	return nil
+}
+
+// Apply deletes, creates what the new cluster needs and the cluster, waits until it is ready and its nodes trust the registry, and applies
+// the workloads. Each act is an effect, so that Apply can be called again after a crash at any instant.
 func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.Host) (plugins.ApplyResponse, error) {
 	var none plugins.ApplyResponse
-	// The input is only checked: what is done is in the approved changes.
-	if _, err := sdk.Input[input](req.Input); err != nil {
+	// What is done is in the approved changes. The input has the bounds, and how the registry is called.
+	in, err := sdk.Input[input](req.Input)
+	if err != nil {
 		return none, err
 	}
 	a, err := read(req.Changes)
@@ -87,8 +115,20 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err != nil {
 		return none, err
 	}
-	r := run{supervisor: supervisor{c: c, ref: a.cluster}, approved: a, id: req.RunID, host: host, now: s.env.Now}
-	for _, part := range []func(context.Context) error{r.delete, r.create, r.wait, r.applyWorkloads} {
+	r := run{
+		supervisor: supervisor{c: c, ref: a.cluster, kind: a.deletion.Target.Kind}, approved: a, id: req.RunID, host: host, now: s.env.Now,
+		in: in, nodes: req.Connections.Nodes,
+	}
+	var late []int
+	var sights []sight
+	for _, part := range []func(context.Context) error{
+		r.delete, r.makeSecrets,
+		func(ctx context.Context) (err error) { late, err = r.makeCompanions(ctx); return err },
+		r.create, r.wait,
+		func(ctx context.Context) error { return r.makeLate(ctx, late) },
+		func(ctx context.Context) (err error) { sights, err = r.prove(ctx); return err },
+		r.applyWorkloads,
+	} {
 		if err := part(ctx); err != nil {
 			return none, err
 		}
@@ -97,20 +137,24 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err != nil {
 		return none, err
 	}
-	return r.response(w)
+	return r.response(w, sights)
 }
 
-func (r run) response(w world) (plugins.ApplyResponse, error) {
-	if w.tkc == nil {
+func (r run) response(w world, sights []sight) (plugins.ApplyResponse, error) {
+	if w.owner == nil {
 		return plugins.ApplyResponse{}, fmt.Errorf("the new cluster %s is gone", r.ref)
 	}
-	out := output{Cluster: r.ref.String(), UID: string(w.tkc.GetUID()), Endpoint: endpointOf(w.cluster), Recreated: true}
+	out := output{Cluster: r.ref.String(), UID: string(w.owner.GetUID()), Endpoint: endpointOf(w.cluster), Recreated: true}
 	raw, err := sdk.Output(out)
-	text := fmt.Sprintf("%s has UID %s instead of %s and is ready at %s", describe(w.tkc), out.UID, r.deletion.Target.UID, out.Endpoint)
+	text := fmt.Sprintf("%s has UID %s instead of %s and is ready at %s", describe(w.owner), out.UID, r.deletion.Target.UID, out.Endpoint)
+	evidence := []plugins.Evidence{{Subject: describe(w.owner), Check: "recreated", Verdict: plugins.OK, Text: text}}
+	for _, s := range sights {
+		evidence = append(evidence, handshakeEvidence(s, "handshake", r.in.Registry+" with the new node's own roots", s.report.Accepted, s.report.GoError))
+	}
 	return plugins.ApplyResponse{
-		Outputs:  raw,
-		Evidence: []plugins.Evidence{{Subject: describe(w.tkc), Check: "recreated", Verdict: plugins.OK, Text: text}},
-		Summary:  fmt.Sprintf("%s is recreated and ready at %s; %d workloads applied", r.ref, out.Endpoint, len(r.workloads)),
+		Outputs: raw, Evidence: evidence,
+		Summary: fmt.Sprintf("%s is recreated and ready at %s; %d workers trust %s; %d workloads applied",
+			r.ref, out.Endpoint, len(sights), r.in.Registry, len(r.workloads)),
 	}, err
 }
 
@@ -122,15 +166,17 @@ func (r run) delete(ctx context.Context) error {
 		return err
 	}
 	if fresh {
-		if err := r.holds(ctx, r.deletion.Preconditions); err != nil {
+		if err := r.mayDelete(ctx); err != nil {
 			return err
 		}
 	}
+	var last world
 	observe := func(ctx context.Context) (sdk.Observation, error) {
 		w, err := r.look(ctx)
 		if err != nil {
 			return sdk.Observation{}, err
 		}
+		last = w
 		return deletionSeen(w, uid), nil
 	}
 	act := func(ctx context.Context) error {
@@ -142,18 +188,56 @@ func (r run) delete(ctx context.Context) error {
 	}
 	err = sdk.Effect(ctx, r.host, plugins.EffectSpec{Key: effectDelete, Target: r.deletion.Target}, observe, act)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return plugins.Hint(err, "%s", stuckHint(r.ref))
+		return plugins.Hint(err, "%s", stuckHint(last, r.ref))
 	}
 	return err
 }
 
-// stuckHint names what is known to hold a deletion up (tkg-facts.md §4).
-func stuckHint(ref tkg.Ref) string {
-	return fmt.Sprintf("the deletion goes on by itself; look at it with: kubectl get tanzukubernetescluster,cluster,machine,virtualmachineservice -n %s; "+
-		"known causes: the add-ons controller left the finalizer tkg.tanzu.vmware.com/addon; the Kubernetes release is no longer in the content library, "+
-		"and the webhook tkr-resolver-cluster-webhook refuses every edit; the control plane waits for etcd; a VirtualMachineService survived its cluster "+
-		"(a new cluster would get its old address). Do not remove finalizers by hand, that orphans machines and load balancers: "+
-		"mend the cause, then resume this run", ref.Namespace)
+// mayDelete holds all that the deletion stands on, as long as it was never begun: the preconditions, then that nothing is lost that was
+// not approved, and the budget.
+func (r run) mayDelete(ctx context.Context) error {
+	if err := r.holds(ctx, r.deletion.Preconditions); err != nil {
+		return err
+	}
+	w, err := r.look(ctx)
+	if err != nil {
+		return err
+	}
+	inv, err := r.gather(ctx, w)
+	if err != nil {
+		return err
+	}
+	return stillApproved(inv, r.deletion.Lost, r.in.Budget, broughtBack(objectsOf(r.workloads)))
+}
+
+// stillApproved compares what would be lost now with what was approved, and with the budget.
+func stillApproved(inv inventory, lost []string, bounds budget, back int) error {
+	const hint = "nothing was deleted; plan and approve again"
+	var more []string
+	for _, line := range inv.lost() {
+		if !slices.Contains(lost, line) {
+			more = append(more, line)
+		}
+	}
+	if len(more) > 0 {
+		err := fmt.Errorf("more would be lost than was approved: %s", strings.Join(more[:min(len(more), maxTold)], "; "))
+		return plugins.Hint(plugins.WithKind(plugins.KindConflict, err), hint)
+	}
+	if blocks := bounds.blocks(inv.price(), back); len(blocks) > 0 {
+		return plugins.Hint(plugins.WithKind(plugins.KindConflict, errors.New(blocks[0].Reason)), "%s; %s", hint, blocks[0].Hint)
+	}
+	return nil
+}
+
+// maxTold bounds how many lines an error names.
+const maxTold = 5
+
+func objectsOf(list []made) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, m := range list {
+		out = append(out, m.object)
+	}
+	return out
 }
 
 // create creates the new cluster from the approved manifest. The annotation tells this run's cluster from another's.
@@ -172,7 +256,7 @@ func (r run) create(ctx context.Context) error {
 		if err != nil {
 			return sdk.Observation{}, err
 		}
-		return creationSeen(w.tkc, r.id), nil
+		return creationSeen(w.owner, r.id), nil
 	}
 	act := func(ctx context.Context) error {
 		err := r.supervisor.create(ctx, marked(r.manifest, r.id))
@@ -199,7 +283,7 @@ func (r run) vacant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, obj := range []*unstructured.Unstructured{w.tkc, w.cluster, w.service} {
+	for _, obj := range []*unstructured.Unstructured{w.owner, w.cluster, w.service} {
 		if obj == nil {
 			continue
 		}

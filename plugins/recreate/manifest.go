@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,10 +21,9 @@ import (
 )
 
 const (
-	tkcKind = "TanzuKubernetesCluster"
 	// maxObjects bounds a YAML file.
 	maxObjects = 200
-	// maxCheckName is how long a TanzuKubernetesCluster's name may be for the check to be about the manifest, not about the name.
+	// maxCheckName is how long a cluster's name may be for the check to be about the manifest, not about the name.
 	maxCheckName = 42
 	checkSuffix  = "-tkgfix-check"
 )
@@ -82,7 +82,7 @@ func parseObject(doc []byte) (*unstructured.Unstructured, error) {
 	return obj, obj.UnmarshalJSON(raw)
 }
 
-// parseManifest reads the user's own manifest of the cluster: one TanzuKubernetesCluster and nothing beside it, so that nothing is
+// parseManifest reads the user's own manifest of the cluster: one TanzuKubernetesCluster or Cluster and nothing beside it, so that nothing is
 // left out in silence. It is not cleaned yet.
 func parseManifest(data []byte, ref tkg.Ref) (*unstructured.Unstructured, error) {
 	objects, err := parseObjects(data)
@@ -91,11 +91,13 @@ func parseManifest(data []byte, ref tkg.Ref) (*unstructured.Unstructured, error)
 	}
 	if len(objects) != 1 {
 		err := fmt.Errorf("it holds %d objects, not one", len(objects))
-		return nil, plugins.Hint(err, "give a file with the %s alone; what lives inside the cluster goes into the file of workloads", tkcKind)
+		return nil, plugins.Hint(err, "give a file with the cluster's object alone; what lives inside the cluster goes into the file of workloads")
 	}
 	obj := objects[0]
-	if gk := obj.GroupVersionKind().GroupKind(); gk != (schema.GroupKind{Group: tkg.RunGroup, Kind: tkcKind}) {
-		return nil, fmt.Errorf("it holds a %s, not a %s.%s", gk, tkcKind, tkg.RunGroup)
+	switch gk := obj.GroupVersionKind().GroupKind(); gk {
+	case schema.GroupKind{Group: tkg.RunGroup, Kind: tkg.TKCKind}, schema.GroupKind{Group: tkg.ClusterGroup, Kind: tkg.ClusterKind}:
+	default:
+		return nil, fmt.Errorf("it holds a %s, neither a %s.%s nor a %s.%s", gk, tkg.TKCKind, tkg.RunGroup, tkg.ClusterKind, tkg.ClusterGroup)
 	}
 	if obj.GetNamespace() == "" {
 		obj.SetNamespace(ref.Namespace)
@@ -142,24 +144,30 @@ func checkName(name string) string {
 	return name + checkSuffix
 }
 
-// desiredNodes returns how many nodes a manifest asks for, in the shapes of v1alpha1 and of v1alpha2 and later (tkg-facts.md §1.2). A
-// count that is not given is one.
+// desiredNodes returns how many nodes a manifest asks for, in the shapes of v1alpha1 and of v1alpha2 and later, and of a Cluster
+// (tkg-facts.md §1.2 to §1.4). A count that is not given is one, or the least that an autoscaler keeps.
 func desiredNodes(manifest *unstructured.Unstructured) (controlPlane, workers int) {
 	topology, _, _ := unstructured.NestedMap(manifest.Object, "spec", "topology")
 	if m, ok := topology["controlPlane"].(map[string]any); ok {
 		controlPlane = countOf(m, "replicas", "count")
 	}
-	if m, ok := topology["workers"].(map[string]any); ok {
-		workers += countOf(m, "count")
+	own, _ := topology["workers"].(map[string]any)
+	if own != nil && manifest.GetKind() != tkg.ClusterKind {
+		workers += countOf(own, "count")
 	}
-	pools, _ := topology["nodePools"].([]any)
-	for _, p := range pools {
-		if m, ok := p.(map[string]any); ok {
-			workers += countOf(m, "replicas")
+	for _, list := range []any{topology["nodePools"], own["machineDeployments"], own["machinePools"]} {
+		pools, _ := list.([]any)
+		for _, p := range pools {
+			if m, ok := p.(map[string]any); ok {
+				workers += countOf(m, "replicas")
+			}
 		}
 	}
 	return controlPlane, workers
 }
+
+// autoscalerMinimum is the annotation by which an autoscaler keeps a pool's count, which is not given then.
+const autoscalerMinimum = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size"
 
 func countOf(m map[string]any, keys ...string) int {
 	for _, key := range keys {
@@ -169,6 +177,10 @@ func countOf(m map[string]any, keys ...string) int {
 		case float64:
 			return int(n)
 		}
+	}
+	annotations, _, _ := unstructured.NestedStringMap(m, "metadata", "annotations")
+	if n, err := strconv.Atoi(annotations[autoscalerMinimum]); err == nil && n >= 0 {
+		return n
 	}
 	return 1
 }

@@ -2,6 +2,7 @@ package recreate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,11 +30,12 @@ func TestParseManifest(t *testing.T) {
 		err    string
 	}{
 		"good":               {reason: "the user's own manifest", text: manifestText},
+		"a Cluster":          {reason: "newer clusters are made from one", text: "{apiVersion: cluster.x-k8s.io/v1beta2, kind: Cluster, metadata: {name: dev1}}"},
 		"no namespace":       {reason: "kubectl apply -n would fill it in", text: strings.Replace(manifestText, ", namespace: team-a", "", 1)},
 		"empty documents":    {reason: "separators around it are no objects", text: "---\n# a comment\n---\n" + manifestText + "---\n"},
 		"another cluster":    {reason: "another cluster's manifest would create another cluster", text: strings.Replace(manifestText, "dev1", "dev2", 1), err: "team-a/dev2, not of team-a/dev1"},
 		"another namespace":  {reason: "a namespace is part of the name", text: strings.Replace(manifestText, "team-a", "team-b", 1), err: "team-b/dev1, not of team-a/dev1"},
-		"another kind":       {reason: "a Cluster is not what was deleted", text: "{apiVersion: cluster.x-k8s.io/v1beta2, kind: Cluster, metadata: {name: dev1}}", err: "Cluster.cluster.x-k8s.io"},
+		"another kind":       {reason: "no cluster is made from it", text: "{apiVersion: cluster.x-k8s.io/v1beta2, kind: ClusterClass, metadata: {name: dev1}}", err: "ClusterClass.cluster.x-k8s.io"},
 		"more than one":      {reason: "what is beside it would be left out in silence", text: manifestText + "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}\n", err: "holds 2 objects"},
 		"nothing":            {reason: "an empty file", text: "\n", err: "holds 0 objects"},
 		"not YAML":           {reason: "broken YAML is told with its document", text: "a: [", err: "read document 1"},
@@ -177,8 +179,13 @@ func TestDesiredNodes(t *testing.T) {
 		spec   string
 		want   [2]int
 	}{
-		"v1alpha3":  {reason: "pools are added up", spec: `{topology: {controlPlane: {replicas: 3}, nodePools: [{replicas: 3}, {replicas: 2}]}}`, want: [2]int{3, 5}},
-		"v1alpha1":  {reason: "the older shape", spec: `{topology: {controlPlane: {count: 1}, workers: {count: 4}}}`, want: [2]int{1, 4}},
+		"v1alpha3": {reason: "pools are added up", spec: `{topology: {controlPlane: {replicas: 3}, nodePools: [{replicas: 3}, {replicas: 2}]}}`, want: [2]int{3, 5}},
+		"v1alpha1": {reason: "the older shape", spec: `{topology: {controlPlane: {count: 1}, workers: {count: 4}}}`, want: [2]int{1, 4}},
+		"Cluster":  {reason: "deployments and pools are added up", spec: `{topology: {controlPlane: {replicas: 3}, workers: {machineDeployments: [{replicas: 3}, {}], machinePools: [{replicas: 2}]}}}`, want: [2]int{3, 6}},
+		"Cluster, scaled": {
+			reason: "the least that the autoscaler keeps", want: [2]int{1, 2},
+			spec: `{topology: {controlPlane: {replicas: 1}, workers: {machineDeployments: [{metadata: {annotations: {cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size: "2"}}}]}}}`,
+		},
 		"not given": {reason: "a pool whose count an autoscaler keeps has one node at least", spec: `{topology: {controlPlane: {}, nodePools: [{name: a}]}}`, want: [2]int{1, 1}},
 		"nothing":   {reason: "a spec without a topology asks for nothing", spec: `{}`},
 		"hostile":   {reason: "wrong types are no counts", spec: `{topology: {controlPlane: 3, nodePools: [x, {replicas: y}]}}`, want: [2]int{0, 1}},
@@ -186,7 +193,11 @@ func TestDesiredNodes(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cp, workers := desiredNodes(object(t, `{apiVersion: run.tanzu.vmware.com/v1alpha3, kind: TanzuKubernetesCluster, spec: `+tc.spec+`}`))
+			kind := `{apiVersion: run.tanzu.vmware.com/v1alpha3, kind: TanzuKubernetesCluster, spec: `
+			if strings.HasPrefix(name, "Cluster") {
+				kind = `{apiVersion: cluster.x-k8s.io/v1beta2, kind: Cluster, spec: `
+			}
+			cp, workers := desiredNodes(object(t, kind+tc.spec+`}`))
 			if diff := cmp.Diff(tc.want, [2]int{cp, workers}); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
@@ -223,12 +234,37 @@ func TestReadApproved(t *testing.T) {
 		"turned":    {reason: "another order", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { c[0], c[1] = c[1], c[0]; return c }, err: "not the deletion"},
 		"no UID":    {reason: "a deletion by name alone", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { c[0].Target.UID = ""; return c }, err: "not the deletion"},
 		"other one": {reason: "another cluster is created than is deleted", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { c[1].Target.Name = "dev2"; return c }, err: "not the creation of the same cluster"},
+		"other kind": {reason: "a Cluster is created where a TanzuKubernetesCluster is deleted", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange {
+			c[0].Target.Group, c[0].Target.Kind = tkg.ClusterGroup, tkg.ClusterKind
+			return c
+		}, err: "not the creation of the same cluster"},
+		"no cluster": {reason: "a Secret alone is no new cluster", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange {
+			return []plugins.PlannedChange{c[0], secretChange(t)}
+		}, err: "none of the approved changes is the creation"},
+		"with a Secret": {reason: "what the new cluster trusts comes before it", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { return slices.Insert(c, 1, secretChange(t)) }},
+		"a Secret late": {reason: "a Secret after the cluster would be a workload's", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { return slices.Insert(c, 2, secretChange(t)) }, err: "not a workload"},
+		"a stranger": {
+			reason: "nothing but Secrets and companions belongs to a cluster", err: "nor of what belongs to it",
+			bend: func(c []plugins.PlannedChange) []plugins.PlannedChange {
+				obj := object(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: dev1, namespace: team-a}}`)
+				after, _ := document(obj)
+				return slices.Insert(c, 1, plugins.PlannedChange{Action: plugins.Create, Target: targetOf(obj), After: after})
+			},
+		},
+		"another namespace": {
+			reason: "nor anything of another namespace", err: "nor of what belongs to it",
+			bend: func(c []plugins.PlannedChange) []plugins.PlannedChange {
+				x := secretChange(t)
+				x.Target.Namespace = "team-b"
+				return slices.Insert(c, 1, x)
+			},
+		},
 		"other manifest": {
 			reason: "a manifest of another name under the right target",
 			bend: func(c []plugins.PlannedChange) []plugins.PlannedChange {
 				c[1].After = []byte(strings.Replace(string(c[1].After), "dev1", "dev2", 1))
 				return c
-			}, err: "is that of TanzuKubernetesCluster team-a/dev2",
+			}, err: "of TanzuKubernetesCluster team-a/dev2, is not the creation of the same cluster",
 		},
 		"no manifest":    {reason: "nothing to create from", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { c[1].After = nil; return c }, err: "read TanzuKubernetesCluster team-a/dev1"},
 		"on Supervisor":  {reason: "a workload belongs on the new cluster", bend: func(c []plugins.PlannedChange) []plugins.PlannedChange { c[2].Target.Cluster = ""; return c }, err: "not a workload"},
@@ -251,6 +287,16 @@ func TestReadApproved(t *testing.T) {
 	}
 }
 
+func secretChange(t *testing.T) plugins.PlannedChange {
+	t.Helper()
+	s := &trustSecret{name: "dev1-user-trusted-ca-secret", data: map[string]string{"ca": "eA=="}}
+	change, ok, err := s.change(tkg.Ref{Namespace: "team-a", Name: "dev1"})
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	return change
+}
+
 func TestMarkedIsNotPartOfTheManifest(t *testing.T) {
 	t.Parallel()
 	manifest := object(t, manifestText)
@@ -266,7 +312,7 @@ func TestMarkedIsNotPartOfTheManifest(t *testing.T) {
 func TestConflicts(t *testing.T) {
 	t.Parallel()
 	const alive = `{apiVersion: run.tanzu.vmware.com/v1alpha3, kind: TanzuKubernetesCluster, metadata: {name: dev1, namespace: team-a, uid: old, generation: 3}}`
-	target := plugins.Target{Kind: tkcKind, Namespace: "team-a", Name: "dev1"}
+	target := plugins.Target{Kind: tkg.TKCKind, Namespace: "team-a", Name: "dev1"}
 	trust := plugins.Target{Kind: "TkgServiceConfiguration", Name: tkg.ServiceConfigurationName}
 	all := func(uid, generation, hash string) []plugins.Precondition {
 		return []plugins.Precondition{{Target: target, Field: fieldUID, Value: uid}, {Target: target, Field: fieldGeneration, Value: generation}, {Target: trust, Field: fieldTrust, Value: hash}}
@@ -291,23 +337,25 @@ func TestConflicts(t *testing.T) {
 			reason: "the CA is not where the new nodes get it from", tkc: alive, conds: all("old", "3", "sha256:u"), kind: plugins.KindConflict,
 			err: "spec.trust.additionalTrustedCAs of TkgServiceConfiguration tkg-service-configuration changed since the plan: it was sha256:u and is now sha256:t",
 		},
-		"gone": {
-			reason: "somebody else deleted it", conds: all("old", "3", "sha256:t"), kind: plugins.KindConflict,
-			err: "the cluster is gone since the plan, and this run did not delete it",
-		},
 		"unknown": {
 			reason: "what cannot be checked does not hold", tkc: alive, conds: append(all("old", "3", "sha256:t"), plugins.Precondition{Field: "spec.x"}), kind: plugins.KindFailed,
 			err: "the approved change stands on spec.x, which this step does not know",
 		},
 		"missing": {
-			reason: "a deletion that does not stand on the trust was never planned by this step", tkc: alive, conds: all("old", "3", "sha256:t")[:2], kind: plugins.KindFailed,
-			err: "the approved deletion does not stand on spec.trust.additionalTrustedCAs",
+			reason: "a deletion that does not stand on the generation was never planned by this step", tkc: alive, conds: all("old", "3", "sha256:t")[:1], kind: plugins.KindFailed,
+			err: "the approved deletion does not stand on metadata.generation",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := conflicts(object(t, tc.tkc), "sha256:t", tc.conds)
+			err := conflicts(tc.conds, func(p plugins.Precondition) (string, bool, error) {
+				owner := object(t, tc.tkc)
+				if p.Field == fieldTrust {
+					return "sha256:t", true, nil
+				}
+				return supervisor{}.now(t.Context(), owner, p)
+			})
 			if tc.err == "" {
 				if err != nil {
 					t.Errorf("%s: %v", tc.reason, err)

@@ -3,13 +3,11 @@ package recreate
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -18,8 +16,8 @@ const runAnnotation = "tkgfix.dev/run"
 
 // world is what the Supervisor holds under a cluster's name. Nil is what is not there.
 type world struct {
-	tkc     *unstructured.Unstructured
-	cluster *unstructured.Unstructured // the Cluster API's
+	owner   *unstructured.Unstructured // what the cluster is made from: a TanzuKubernetesCluster, or the Cluster itself
+	cluster *unstructured.Unstructured // the Cluster API's; of a class Cluster the owner once more
 	service *unstructured.Unstructured // the VirtualMachineService with the API address
 	// noServices says that the Supervisor has no such kind, so that no service is to be waited for.
 	noServices bool
@@ -29,13 +27,13 @@ type world struct {
 // that finds the old Cluster or VirtualMachineService may come up under the old address and never be ready (tkg-facts.md §4).
 func deletionSeen(w world, uid types.UID) sdk.Observation {
 	switch {
-	case w.tkc != nil && w.tkc.GetUID() == uid && w.tkc.GetDeletionTimestamp() == nil:
-		return sdk.Observation{State: sdk.No, Note: describe(w.tkc) + " is there"}
-	case w.tkc != nil && w.tkc.GetUID() == uid:
-		return underway("deleting %s: %s", describe(w.tkc), deletionNote(w))
-	case w.tkc != nil && !ownedBy(w.cluster, uid):
+	case w.owner != nil && w.owner.GetUID() == uid && w.owner.GetDeletionTimestamp() == nil:
+		return sdk.Observation{State: sdk.No, Note: describe(w.owner) + " is there"}
+	case w.owner != nil && w.owner.GetUID() == uid:
+		return underway("deleting %s: %s", describe(w.owner), deletionNote(w))
+	case w.owner != nil && !ownedBy(w.cluster, uid):
 		// What is left belongs to the newcomer. Creating will find it and stop.
-		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("another %s has taken the name, with UID %s", describe(w.tkc), w.tkc.GetUID())}
+		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("another %s has taken the name, with UID %s", describe(w.owner), w.owner.GetUID())}
 	case w.cluster != nil:
 		return underway("waiting for %s to go: %s", describe(w.cluster), deletionNote(w))
 	case w.service != nil:
@@ -61,10 +59,18 @@ func ownedBy(obj *unstructured.Unstructured, uid types.UID) bool {
 	return false
 }
 
-// deletionNote says how far a deletion is: the reason of the Deleting condition, of the Cluster or else of the
-// TanzuKubernetesCluster, and the finalizers that are left.
+// uidOf returns an object's UID; that of nothing equals none.
+func uidOf(obj *unstructured.Unstructured) types.UID {
+	if obj == nil {
+		return "none"
+	}
+	return obj.GetUID()
+}
+
+// deletionNote says how far a deletion is: the reason of the Deleting condition, of the Cluster or else of its owner, and the finalizers
+// that are left.
 func deletionNote(w world) string {
-	for _, obj := range []*unstructured.Unstructured{w.cluster, w.tkc} {
+	for _, obj := range []*unstructured.Unstructured{w.cluster, w.owner} {
 		if obj == nil {
 			continue
 		}
@@ -84,16 +90,16 @@ func deletionNote(w world) string {
 }
 
 // creationSeen decides whether this run created the cluster.
-func creationSeen(tkc *unstructured.Unstructured, runID string) sdk.Observation {
+func creationSeen(owner *unstructured.Unstructured, runID string) sdk.Observation {
 	switch {
-	case tkc == nil:
+	case owner == nil:
 		return sdk.Observation{State: sdk.No, Note: "there is no cluster of that name"}
-	case runID != "" && tkc.GetAnnotations()[runAnnotation] == runID:
-		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("%s carries %s: %s, UID %s", describe(tkc), runAnnotation, runID, tkc.GetUID())}
+	case runID != "" && owner.GetAnnotations()[runAnnotation] == runID:
+		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("%s carries %s: %s, UID %s", describe(owner), runAnnotation, runID, owner.GetUID())}
 	default:
 		return sdk.Observation{State: sdk.Unknowable, Note: fmt.Sprintf(
-			"a cluster of that name is there that this run did not create (a GitOps controller?): kubectl get tanzukubernetescluster %s -n %s -o yaml",
-			tkc.GetName(), tkc.GetNamespace())}
+			"a cluster of that name is there that this run did not create (a GitOps controller?): kubectl get %s %s -n %s -o yaml",
+			resourceOf(owner), owner.GetName(), owner.GetNamespace())}
 	}
 }
 
@@ -108,70 +114,6 @@ func applySeen(obj *unstructured.Unstructured, runID string) sdk.Observation {
 	default:
 		return sdk.Observation{State: sdk.No, Note: describe(obj) + " is there and was not applied by this run"}
 	}
-}
-
-// readiness is how far a new cluster is.
-type readiness struct {
-	ready bool
-	// note says what is being waited for.
-	note string
-	// reused says that the cluster has come up under another address than its VirtualMachineService's (tkg-facts.md §4).
-	reused bool
-}
-
-// readinessOf judges the new cluster. The Cluster's endpoint is checked first: with a wrong one nothing else ever comes true.
-func readinessOf(w world, workers []tkg.Node, wanted int) readiness {
-	if w.tkc.GetDeletionTimestamp() != nil {
-		return readiness{note: describe(w.tkc) + " is being deleted"}
-	}
-	host, addresses := endpointHost(w.cluster), ingresses(w.service)
-	switch {
-	case host != "" && len(addresses) > 0 && !slices.ContainsFunc(addresses, func(a string) bool { return sameHost(a, host) }):
-		return readiness{reused: true, note: fmt.Sprintf("the cluster's endpoint is %s, but its VirtualMachineService has %s",
-			host, strings.Join(addresses, ", "))}
-	case host == "":
-		return readiness{note: "waiting for the cluster's endpoint: " + readyNote(w.tkc)}
-	case len(addresses) == 0 && !w.noServices:
-		return readiness{note: "waiting for the address of the cluster's VirtualMachineService"}
-	}
-	addressed := 0
-	for _, n := range workers {
-		if n.Address != "" {
-			addressed++
-		}
-	}
-	switch {
-	case !isReady(w.tkc):
-		return readiness{note: fmt.Sprintf("waiting for %s to be ready: %s; %d of %d workers have an address", describe(w.tkc), readyNote(w.tkc), addressed, wanted)}
-	case addressed < wanted:
-		return readiness{note: fmt.Sprintf("%d of %d workers have an address", addressed, wanted)}
-	default:
-		return readiness{ready: true, note: fmt.Sprintf("ready, %d workers", addressed)}
-	}
-}
-
-func isReady(tkc *unstructured.Unstructured) bool {
-	if c, ok := conditionOf(tkc, "Ready"); ok {
-		return c.status == "True"
-	}
-	// v1alpha1 has no conditions (tkg-facts.md §1.2).
-	phase, _, _ := unstructured.NestedString(tkc.Object, "status", "phase")
-	return strings.HasSuffix(tkc.GetAPIVersion(), "/v1alpha1") && phase == "running"
-}
-
-func readyNote(tkc *unstructured.Unstructured) string {
-	c, ok := conditionOf(tkc, "Ready")
-	if !ok {
-		return "it has no Ready condition yet"
-	}
-	note := "Ready is " + c.status
-	if c.reason != "" {
-		note += ", " + c.reason
-	}
-	if c.message != "" {
-		note += " (" + c.message + ")"
-	}
-	return note
 }
 
 // endpointHost returns spec.controlPlaneEndpoint.host.
@@ -220,24 +162,6 @@ func ingresses(service *unstructured.Unstructured) []string {
 		}
 	}
 	return out
-}
-
-type condition struct{ status, reason, message string }
-
-// conditionOf finds a condition in both generations of the API (tkg-facts.md §11.15).
-func conditionOf(obj *unstructured.Unstructured, kind string) (condition, bool) {
-	for _, path := range [][]string{{"status", "conditions"}, {"status", "v1beta2", "conditions"}} {
-		list, _, _ := unstructured.NestedSlice(obj.Object, path...)
-		for _, item := range list {
-			m, _ := item.(map[string]any)
-			if m["type"] != kind {
-				continue
-			}
-			text := func(key string) string { s, _ := m[key].(string); return oneLine(s) }
-			return condition{status: text("status"), reason: text("reason"), message: text("message")}, true
-		}
-	}
-	return condition{}, false
 }
 
 // maxNote bounds what is quoted from a condition.

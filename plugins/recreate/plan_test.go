@@ -50,13 +50,14 @@ func plannedOn(t *testing.T, live *unstructured.Unstructured) []plugins.PlannedC
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := schema.GroupVersionKind{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Kind: "TkgServiceConfiguration"}
-	changes, err := r.changes(live, manifest, service, []string{"a", "b"})
+	changes, err := r.changes(live, newCluster{manifest: manifest, service: &theService, source: "TkgServiceConfiguration"}, []string{"a", "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return changes
 }
+
+var theService = plugins.Target{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Kind: "TkgServiceConfiguration", Name: "tkg-service-configuration"}
 
 func TestChangesAreGolden(t *testing.T) {
 	t.Parallel()
@@ -66,7 +67,6 @@ func TestChangesAreGolden(t *testing.T) {
 	old := plugins.Target{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Kind: "TanzuKubernetesCluster", Namespace: "team-a", Name: "dev1", UID: "old"}
 	made := old
 	made.UID = ""
-	trust := plugins.Target{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Kind: "TkgServiceConfiguration", Name: "tkg-service-configuration"}
 	want := []plugins.PlannedChange{
 		{
 			Action: plugins.Delete, Target: old,
@@ -75,10 +75,10 @@ func TestChangesAreGolden(t *testing.T) {
 			Preconditions: []plugins.Precondition{
 				{Target: old, Field: "metadata.uid", Value: "old"},
 				{Target: old, Field: "metadata.generation", Value: "3"},
-				{Target: trust, Field: "spec.trust.additionalTrustedCAs", Value: tkg.TrustHash([]tkg.TrustEntry{{Name: "root", Data: "eA=="}})},
+				{Target: theService, Field: "spec.trust.additionalTrustedCAs", Value: tkg.TrustHash([]tkg.TrustEntry{{Name: "root", Data: "eA=="}})},
 			},
 			Lost: []string{"a", "b"},
-			Undo: "it cannot be undone; the next change creates the cluster again, without what is listed as lost",
+			Undo: "it cannot be undone; the changes that follow create the cluster again, without what is listed as lost",
 		},
 		{
 			Action: plugins.Create, Target: made,
@@ -129,7 +129,7 @@ func TestChangesNeverShowACredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes, err := r.changes(live, manifest, schema.GroupVersionKind{}, nil)
+	changes, err := r.changes(live, newCluster{manifest: manifest}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +153,10 @@ func TestChangesNeverShowACredential(t *testing.T) {
 func TestRecreatable(t *testing.T) {
 	t.Parallel()
 	ref := tkg.Ref{Namespace: "team-a", Name: "dev1"}
-	if err := recreatable(world{tkc: object(t, tkcAlive)}, ref); err != nil {
+	if err := recreatable(world{owner: object(t, tkcAlive)}, ref); err != nil {
 		t.Errorf("a cluster that nobody deletes: %v", err)
 	}
-	err := recreatable(world{tkc: object(t, tkcGoing), cluster: object(t, clusterGoing)}, ref)
+	err := recreatable(world{owner: object(t, tkcGoing), cluster: object(t, clusterGoing)}, ref)
 	if err == nil || !strings.Contains(err.Error(), "WaitingForWorkersDeletion") || plugins.HintOf(err) == "" {
 		t.Errorf("a deletion under way is told with its reason and a hint: %v", err)
 	}

@@ -7,14 +7,52 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
+	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 )
+
+// proof is what was seen before the deletion.
+type proof struct {
+	sights []sight
+	// here says that no node could look, so that it was this machine: its own roots prove nothing, and the candidate alone is judged.
+	here  bool
+	mixed []string
+}
+
+// proveBefore lets each worker dial the registry. A cluster whose control plane never came up has no node to ask: then this machine looks,
+// with no roots but the candidate.
+func proveBefore(ctx context.Context, c *kube.Client, conf plugins.Nodes, r request, w world, now func() time.Time) (proof, error) {
+	ask, err := nodelook.Request(r.Registry)
+	if err != nil {
+		return proof{}, err
+	}
+	ask.Candidate, ask.Now = r.candidate, now
+	if !everUp(w.cluster) {
+		report, err := probe.Run(ctx, ask)
+		return proof{here: true, sights: []sight{{node: tkg.Node{Name: "this machine"}, report: report}}}, err
+	}
+	workers, err := nodelook.FindWorkers(ctx, c, conf, r.ref)
+	if err != nil {
+		return proof{}, err
+	}
+	sights, err := see(ctx, workers, ask)
+	return proof{sights: sights, mixed: mixedWarning(sights)}, err
+}
+
+func (p proof) warnings() []string {
+	if p.here {
+		return []string{"the cluster's control plane never came up, so that none of its nodes could look at the registry: what is proved is proved as seen " +
+			"from this machine, and the new nodes may see another server"}
+	}
+	return p.mixed
+}
 
 // sight is what one worker sees of the registry, by its own roots and with the candidate CA beside them.
 type sight struct {

@@ -14,18 +14,26 @@ import (
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
-// The kinds on the Supervisor that a cluster consists of, beside its TanzuKubernetesCluster.
+// The kinds on the Supervisor that a cluster consists of, beside its owner.
 const (
-	clusterGroup = "cluster.x-k8s.io"
-	clusterKind  = "Cluster"
-	vmGroup      = "vmoperator.vmware.com"
-	serviceKind  = "VirtualMachineService"
+	vmGroup     = "vmoperator.vmware.com"
+	serviceKind = "VirtualMachineService"
 )
 
 // supervisor reads and changes one cluster. With a client that only dry-runs, the server checks each change and forgets it.
 type supervisor struct {
 	c   *kube.Client
 	ref tkg.Ref
+	// kind is the owner's: TanzuKubernetesCluster or Cluster.
+	kind string
+}
+
+// group is the owner's.
+func (s supervisor) group() string {
+	if s.kind == tkg.ClusterKind {
+		return tkg.ClusterGroup
+	}
+	return tkg.RunGroup
 }
 
 // look reads what is there under the cluster's name. It is an error when something cannot be read: gone is only what the server says
@@ -34,23 +42,26 @@ func (s supervisor) look(ctx context.Context) (world, error) {
 	var w world
 	var served bool
 	var err error
-	if w.tkc, served, err = s.find(ctx, tkg.RunGroup, tkcKind); err != nil {
+	if w.owner, served, err = s.find(ctx, s.group(), s.kind, s.ref.Name); err != nil {
 		return w, err
 	}
 	if !served {
-		err := fmt.Errorf("%s does not serve %s.%s", s.c.Server(), tkcKind, tkg.RunGroup)
+		err := fmt.Errorf("%s does not serve %s.%s", s.c.Server(), s.kind, s.group())
 		return w, plugins.Hint(err, "give the Supervisor's kubeconfig and context")
 	}
-	if w.cluster, _, err = s.find(ctx, clusterGroup, clusterKind); err != nil {
-		return w, err
+	w.cluster = w.owner
+	if s.kind != tkg.ClusterKind {
+		if w.cluster, _, err = s.find(ctx, tkg.ClusterGroup, tkg.ClusterKind, s.ref.Name); err != nil {
+			return w, err
+		}
 	}
-	w.service, served, err = s.find(ctx, vmGroup, serviceKind)
+	w.service, served, err = s.find(ctx, vmGroup, serviceKind, s.ref.Name)
 	w.noServices = !served
 	return w, err
 }
 
 // find returns nil for what is not there, and whether the server knows the kind at all.
-func (s supervisor) find(ctx context.Context, group, kind string) (obj *unstructured.Unstructured, served bool, err error) {
+func (s supervisor) find(ctx context.Context, group, kind, name string) (obj *unstructured.Unstructured, served bool, err error) {
 	r, err := s.c.Resource(ctx, group, kind)
 	if errors.Is(err, kube.ErrNotServed) {
 		return nil, false, nil
@@ -58,7 +69,7 @@ func (s supervisor) find(ctx context.Context, group, kind string) (obj *unstruct
 	if err != nil {
 		return nil, false, err
 	}
-	obj, err = s.c.Get(ctx, r, s.ref.Namespace, s.ref.Name)
+	obj, err = s.c.Get(ctx, r, s.ref.Namespace, name)
 	if apierrors.IsNotFound(err) {
 		return nil, true, nil
 	}
@@ -70,22 +81,23 @@ func (s supervisor) remove(ctx context.Context, uid types.UID) error {
 	if uid == "" {
 		return errors.New("the approved change names no UID")
 	}
-	r, err := s.c.Resource(ctx, tkg.RunGroup, tkcKind)
+	r, err := s.c.Resource(ctx, s.group(), s.kind)
 	if err != nil {
 		return err
 	}
 	return s.c.Delete(ctx, r, types.NamespacedName{Namespace: s.ref.Namespace, Name: s.ref.Name}, uid)
 }
 
-// create creates the cluster of a manifest, in the version in which the manifest is written.
-func (s supervisor) create(ctx context.Context, manifest *unstructured.Unstructured) error {
-	r, err := s.c.Resource(ctx, tkg.RunGroup, tkcKind)
+// create creates an object on the Supervisor, in the version in which it is written.
+func (s supervisor) create(ctx context.Context, obj *unstructured.Unstructured) error {
+	gvk := obj.GroupVersionKind()
+	r, err := s.c.Resource(ctx, gvk.Group, gvk.Kind)
 	if err != nil {
 		return err
 	}
-	r.GVK = manifest.GroupVersionKind()
-	r.GVR.Version = r.GVK.Version
-	_, err = s.c.Create(ctx, r, manifest)
+	r.GVK = gvk
+	r.GVR.Version = gvk.Version
+	_, err = s.c.Create(ctx, r, obj)
 	return err
 }
 
@@ -111,6 +123,8 @@ const (
 	fieldUID        = "metadata.uid"
 	fieldGeneration = "metadata.generation"
 	fieldTrust      = "spec.trust.additionalTrustedCAs"
+	// fieldData is the data of a Secret whose content is saved, as a hash.
+	fieldData = "data"
 )
 
 // holds reads what the deletion stands on again. A difference is a conflict that names the field, with before and now.
@@ -119,28 +133,39 @@ func (s supervisor) holds(ctx context.Context, preconditions []plugins.Precondit
 	if err != nil {
 		return err
 	}
-	hash, err := s.trustHash(ctx)
-	if err != nil {
-		return err
-	}
-	return conflicts(w.tkc, hash, preconditions)
-}
-
-// conflicts compares. Each precondition must be one that is known here, and the UID must be among them: a change without it was never
-// planned by this step.
-func conflicts(tkc *unstructured.Unstructured, trustHash string, preconditions []plugins.Precondition) error {
-	if tkc == nil {
+	if w.owner == nil {
 		err := plugins.WithKind(plugins.KindConflict, errors.New("the cluster is gone since the plan, and this run did not delete it"))
 		return plugins.Hint(err, "find out who deleted it; its manifest is in this run's plan")
 	}
-	now := map[string]string{
-		fieldUID:        string(tkc.GetUID()),
-		fieldGeneration: fmt.Sprint(tkc.GetGeneration()),
-		fieldTrust:      trustHash,
+	return conflicts(preconditions, func(p plugins.Precondition) (string, bool, error) { return s.now(ctx, w.owner, p) })
+}
+
+// now returns the value that a field has now, and whether it is one that a deletion may stand on.
+func (s supervisor) now(ctx context.Context, owner *unstructured.Unstructured, p plugins.Precondition) (value string, known bool, err error) {
+	switch p.Field {
+	case fieldUID:
+		return string(owner.GetUID()), true, nil
+	case fieldGeneration:
+		return fmt.Sprint(owner.GetGeneration()), true, nil
+	case fieldTrust:
+		value, err := s.trustHash(ctx)
+		return value, true, err
+	case fieldData:
+		secret, _, err := s.find(ctx, "", "Secret", p.Target.Name)
+		return dataHash(secret), true, err
 	}
+	return "", false, nil
+}
+
+// conflicts compares. Each precondition must be one that is known here, and the UID and the generation must be among them: a deletion
+// without them was never planned by this step.
+func conflicts(preconditions []plugins.Precondition, now func(plugins.Precondition) (value string, known bool, err error)) error {
 	seen := map[string]bool{}
 	for _, p := range preconditions {
-		value, known := now[p.Field]
+		value, known, err := now(p)
+		if err != nil {
+			return err
+		}
 		if !known {
 			return fmt.Errorf("the approved change stands on %s, which this step does not know", p.Field)
 		}
@@ -150,7 +175,7 @@ func conflicts(tkc *unstructured.Unstructured, trustHash string, preconditions [
 			return plugins.Hint(plugins.WithKind(plugins.KindConflict, err), "nothing was deleted; look who changes it, then plan and approve again")
 		}
 	}
-	for field := range now {
+	for _, field := range []string{fieldUID, fieldGeneration} {
 		if !seen[field] {
 			return fmt.Errorf("the approved deletion does not stand on %s", field)
 		}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
+	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -25,9 +26,11 @@ const (
 type run struct {
 	supervisor
 	approved
-	id   string
-	host plugins.Host
-	now  func() time.Time
+	id    string
+	host  plugins.Host
+	now   func() time.Time
+	in    input
+	nodes *plugins.Nodes
 }
 
 // wait blocks until the new cluster is ready under its own address and its workers are there.
@@ -39,13 +42,13 @@ func (r run) wait(ctx context.Context) error {
 		if err != nil {
 			return false, "", err
 		}
-		if w.tkc == nil || w.tkc.GetAnnotations()[runAnnotation] != r.id {
+		if w.owner == nil || w.owner.GetAnnotations()[runAnnotation] != r.id {
 			return false, "", plugins.Hint(fmt.Errorf("the new cluster %s is no longer the one that this run created", r.ref),
-				"see what is there: kubectl get tanzukubernetescluster %s -n %s -o yaml", r.ref.Name, r.ref.Namespace)
+				"see what is there: kubectl get %s %s -n %s -o yaml", resourceOf(r.manifest), r.ref.Name, r.ref.Namespace)
 		}
 		// Before it is ready a cluster without machines is no surprise.
 		workers, err := tkg.Workers(ctx, r.c, r.ref)
-		if err != nil && isReady(w.tkc) {
+		if err != nil && isReady(w.owner) {
 			return false, "", err
 		}
 		is := readinessOf(w, workers, wanted)
@@ -70,6 +73,46 @@ func reusedHint(ref tkg.Ref) string {
 		"compare: kubectl get cluster,virtualmachineservice %s -n %s -o yaml", ref.Name, ref.Namespace)
 }
 
+// prove lets each new worker dial the registry, until all of them trust it. A node that looks and does not trust it gets no other trust by
+// waiting; one that cannot be reached yet, or a registry that does not answer, may come.
+func (r run) prove(ctx context.Context) ([]sight, error) {
+	if r.nodes == nil {
+		return nil, errors.New("no connection to the nodes was given")
+	}
+	ask, err := nodelook.Request(r.in.Registry)
+	if err != nil {
+		return nil, err
+	}
+	ask.Now = r.now
+	var sights []sight
+	err = r.poll(ctx, "prove that the new nodes trust "+r.in.Registry, func(ctx context.Context) (bool, string, error) {
+		workers, err := nodelook.FindWorkers(ctx, r.c, *r.nodes, r.ref)
+		if err == nil {
+			sights, err = see(ctx, workers, ask)
+		}
+		if err != nil {
+			return false, "a new node cannot be asked yet: " + oneLine(err.Error()), nil
+		}
+		return judgeNew(sights, r.in.Registry, r.ref)
+	})
+	return sights, err
+}
+
+// judgeNew says whether all new workers trust the registry. It is an error if one does not for a reason that is its own.
+func judgeNew(sights []sight, registry string, ref tkg.Ref) (done bool, note string, err error) {
+	for _, s := range sights {
+		switch {
+		case s.report.Accepted:
+		case s.report.Verdict.Trust:
+			err := fmt.Errorf("the new node %s does not trust %s: %s", s.node.Name, registry, s.report.GoError)
+			return false, "", plugins.Hint(err, "the new cluster is there, and does not get what is declared: see what its nodes hold and why with: tkgfix diagnose %s", ref)
+		default:
+			note = fmt.Sprintf("node %s does not reach %s yet: %s", s.node.Name, registry, oneLine(s.report.GoError))
+		}
+	}
+	return note == "", note, nil
+}
+
 // poll asks until done, shows what it waits for, and goes on over what may pass. It ends with ctx, saying what it waited for.
 func (r run) poll(ctx context.Context, what string, ask func(context.Context) (done bool, note string, err error)) error {
 	tick := time.NewTicker(pollEvery)
@@ -90,8 +133,8 @@ func (r run) poll(ctx context.Context, what string, ask func(context.Context) (d
 		select {
 		case <-ctx.Done():
 			err := fmt.Errorf("%s (%s): %w", what, note, ctx.Err())
-			return plugins.Hint(err, "it goes on by itself; look with: kubectl describe tanzukubernetescluster %s -n %s; then resume this run",
-				r.ref.Name, r.ref.Namespace)
+			return plugins.Hint(err, "it goes on by itself; look with: kubectl describe %s %s -n %s; then resume this run",
+				tkg.Owner{Kind: r.kind}.Resource(), r.ref.Name, r.ref.Namespace)
 		case <-tick.C:
 		}
 	}
@@ -102,7 +145,7 @@ func (r run) applyWorkloads(ctx context.Context) error {
 	if len(r.workloads) == 0 {
 		return nil
 	}
-	c, err := r.newCluster(ctx)
+	c, err := r.reach(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,9 +157,9 @@ func (r run) applyWorkloads(ctx context.Context) error {
 	return nil
 }
 
-// newCluster waits until the new cluster's API answers. Its first Secret may still be the old cluster's, and its server just starting,
+// reach waits until the new cluster's API answers. Its first Secret may still be the old cluster's, and its server just starting,
 // so that no error means anything before the deadline.
-func (r run) newCluster(ctx context.Context) (*kube.Client, error) {
+func (r run) reach(ctx context.Context) (*kube.Client, error) {
 	var c *kube.Client
 	err := r.poll(ctx, "reach the new cluster's API", func(ctx context.Context) (bool, string, error) {
 		client, err := tkg.WorkloadClient(ctx, r.c, r.ref)
@@ -132,7 +175,7 @@ func (r run) newCluster(ctx context.Context) (*kube.Client, error) {
 	return c, err
 }
 
-func (r run) applyWorkload(ctx context.Context, c *kube.Client, key string, w workload) error {
+func (r run) applyWorkload(ctx context.Context, c *kube.Client, key string, w made) error {
 	gvk := w.object.GroupVersionKind()
 	resource := func(ctx context.Context) (kube.Resource, *unstructured.Unstructured, error) {
 		found, err := c.Resource(ctx, gvk.Group, gvk.Kind)
