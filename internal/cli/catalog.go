@@ -18,6 +18,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/plugindir"
 	"github.com/tkgfix/tkgfix/internal/pluginhost"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/backup"
 	"github.com/tkgfix/tkgfix/plugins/clusters"
 	"github.com/tkgfix/tkgfix/plugins/clustertrust"
 	"github.com/tkgfix/tkgfix/plugins/detect"
@@ -52,6 +53,7 @@ func shipped() []plugins.Step {
 		rollnodes.New(env),
 		clustertrust.New(env),
 		trustconfig.New(env),
+		backup.New(env),
 		recreate.New(env),
 		verifypull.New(env),
 		exec.New(env),
