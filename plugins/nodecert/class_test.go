@@ -104,6 +104,29 @@ func TestStaleKey(t *testing.T) {
 	}
 }
 
+// In a mixed fleet the value may be wrong and a node older than it: both are told.
+func TestOlderThanWrong(t *testing.T) {
+	t.Parallel()
+	d := secretly(tkg.Encode(registrytest.NewRoot(t, "Corp Root CA").PEM(), 1))
+	d.Change.Until = started
+	for name, c := range map[string]struct {
+		reason  string
+		created time.Time
+		older   bool
+	}{
+		"older":   {reason: "it never read that value", created: before, older: true},
+		"younger": {reason: "it did", created: started.Add(time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, got := newView(nodelook.Look{}).judge(declarations(d)[0], c.created)
+			if len(got) != 1 || got[0].ID != FileUnderEncoded || got[0].Remedy != FixEncoding || strings.Contains(got[0].Text, "before that was changed on") != c.older {
+				t.Errorf("%s: got %+v", c.reason, got)
+			}
+		})
+	}
+}
+
 func TestToCompare(t *testing.T) {
 	t.Parallel()
 	at := func(d tkg.Declared, absent tkg.Absent) tkg.Declared { d.Absent = absent; return d }

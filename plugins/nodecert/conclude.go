@@ -238,13 +238,16 @@ func summary(out output, declared int, hasCandidate bool) string {
 			has++
 		}
 	}
-	asked := len(out.Nodes) - silent
-	text := fmt.Sprintf("%d workers hold all %d declared CAs", asked, declared)
+	asked, machines := len(out.Nodes)-silent, "workers"
+	if unjoined > 0 {
+		machines = "machines"
+	}
+	text := fmt.Sprintf("%d %s hold all %d declared CAs", asked, machines, declared)
 	switch {
 	case declared == 0:
-		text = fmt.Sprintf("no CA is declared for %d workers", asked)
+		text = fmt.Sprintf("no CA is declared for %d %s", asked, machines)
 	case bad > 0:
-		text = fmt.Sprintf("%d of %d workers do not hold all %d declared CAs as they should", bad, asked, declared)
+		text = fmt.Sprintf("%d of %d %s do not hold all %d declared CAs as they should", bad, asked, machines, declared)
 	}
 	if hasCandidate {
 		text += fmt.Sprintf("; %d of %d have the candidate CA", has, asked)

@@ -179,6 +179,9 @@ func explain(f fileView, state string, d declaration, created time.Time) finding
 		if problem := d.problem(); problem != "" {
 			out.Text += "; " + problem
 		}
+		if newest.changed.After(created) && !created.IsZero() {
+			out.Text += fmt.Sprintf("; the node was made on %s, before that was changed on %s, and has what was declared then", stamp(created), stamp(newest.changed))
+		}
 	case newest.changed.After(created) && !created.IsZero():
 		out.ID = FileStale
 		out.Text = fmt.Sprintf("the node was made on %s, before %s was changed on %s, and still has what was declared then: %s",
