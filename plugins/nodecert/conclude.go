@@ -88,7 +88,7 @@ func (q question) unjoined(n tkg.Node) []finding {
 	if n.Joined {
 		return []finding{}
 	}
-	f := finding{ID: NotJoined, Subject: n.Name, Remedy: None, Text: "the machine has not joined the cluster: its Machine has no nodeRef"}
+	f := finding{ID: NotJoined, Subject: "its Machine", Remedy: None, Text: "the machine has not joined the cluster: its Machine has no nodeRef"}
 	if n.ControlPlane {
 		f.Text = "this machine of the control plane has not joined the cluster: its Machine has no nodeRef"
 	}
@@ -163,7 +163,7 @@ func (r result) evidence(a answer, hasCandidate bool) []plugins.Evidence {
 	}
 	var out []plugins.Evidence
 	for _, f := range r.Files {
-		e := plugins.Evidence{Subject: subject, Check: "node-trust-file", Verdict: plugins.OK, Text: strings.TrimSuffix(f.Path+": "+f.State+"\n"+f.Text, "\n")}
+		e := plugins.Evidence{Subject: subject, Check: "node-trust-file", Verdict: plugins.OK, Text: strings.TrimSuffix(cmp.Or(f.Path, f.Name)+": "+f.State+"\n"+f.Text, "\n")}
 		if f.State != present {
 			e.Verdict = plugins.Bad
 		}
