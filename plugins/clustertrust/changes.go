@@ -89,7 +89,7 @@ func (w world) declaring(d decision, candidate []*x509.Certificate) (plugins.Pla
 	target := w.owner.Target()
 	change := plugins.PlannedChange{
 		Action: plugins.Update, Target: target,
-		Reason: fmt.Sprintf("%s the entry %q (%s), so that the nodes are replaced by ones that trust the registry", d.choice.Act, d.choice.Name, d.choice.Why),
+		Reason: fmt.Sprintf("%s (%s), so that the nodes are replaced by ones that trust the registry", w.act(d), d.choice.Why),
 		Preconditions: []plugins.Precondition{
 			{Target: target, Field: fieldUID, Value: target.UID}, {Target: target, Field: before.Path(), Value: before.Hash()},
 		},
@@ -101,6 +101,21 @@ func (w world) declaring(d decision, candidate []*x509.Certificate) (plugins.Pla
 	}
 	change.After, err = after.JSON()
 	return change, err
+}
+
+// act says what becomes of the list.
+func (w world) act(d decision) string {
+	if d.choice.Act == tkg.Add {
+		return fmt.Sprintf("add the entry %q", d.choice.Name)
+	}
+	old := w.entries[d.choice.Index].Name
+	switch {
+	case old == d.choice.Name:
+		return fmt.Sprintf("replace the entry %q", old)
+	case old == "":
+		old = fmt.Sprint(d.choice.Index)
+	}
+	return fmt.Sprintf("replace the entry %s by %q", old, d.choice.Name)
 }
 
 // retiring is the change that takes the old key out of its Secret when the new nodes have proved themselves. What the key holds is shown
@@ -131,14 +146,17 @@ func (w world) retiring(k key) plugins.PlannedChange {
 func (w world) impact() []string {
 	controlPlane, workers := tkg.WantedNodes(w.owner.Object)
 	count := func(n int, what string) string {
-		if n < 0 {
-			return "all " + what + " (an autoscaler has their number)"
+		switch {
+		case n < 0:
+			return "all nodes of " + what + " (an autoscaler has their number)"
+		case n == 1:
+			return "1 node of " + what
 		}
-		return fmt.Sprintf("%d %s", n, what)
+		return fmt.Sprintf("%d nodes of %s", n, what)
 	}
 	return []string{
-		fmt.Sprintf("%s is rolled: %s and %s are replaced by new nodes, one after the other in each pool",
-			w.owner.Ref(), count(controlPlane, "control plane nodes"), count(workers, "worker nodes")),
+		fmt.Sprintf("%s is rolled: %s and %s are replaced by new ones, one after the other in each pool",
+			w.owner.Ref(), count(controlPlane, "the control plane"), count(workers, "its worker pools")),
 		"a new node comes before an old one goes (maxSurge 1): each pool, and the control plane, needs room for one machine and address more",
 	}
 }

@@ -132,7 +132,7 @@ func (f found) plan(ctx context.Context, c *kube.Client, r request, d decision) 
 		Blocks:   append(append(f.blocks(r), blocks...), f.overrideBlocks()...),
 		Evidence: append(evidence, tried...),
 		Warnings: append(warnings, remedy.Unasked(f.sights)...),
-		Summary:  fmt.Sprintf("%s the entry %q in the trust of %s: %s", d.choice.Act, d.choice.Name, r.ref, d.choice.Why),
+		Summary:  fmt.Sprintf("%s in the trust of %s: %s", f.act(d), r.ref, d.choice.Why),
 	}, nil
 }
 

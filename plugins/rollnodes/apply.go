@@ -124,7 +124,11 @@ func goneSeen(live *unstructured.Unstructured, t plugins.Target) sdk.Observation
 	case string(live.GetUID()) != t.UID:
 		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("%s is gone, and another has its name, with UID %s", t, live.GetUID())}
 	case live.GetDeletionTimestamp() != nil:
-		return sdk.Observation{State: sdk.Underway, Note: fmt.Sprintf("waiting for %s to go: %s", t, tkg.ConditionOf(live, "Deleting").Text())}
+		note := fmt.Sprintf("waiting for %s to go", t)
+		if c := tkg.ConditionOf(live, "Deleting"); c.Status == "True" && c.Text() != "" {
+			note += ": " + c.Text()
+		}
+		return sdk.Observation{State: sdk.Underway, Note: note}
 	}
 	return sdk.Observation{State: sdk.No, Note: fmt.Sprintf("%s is there", t)}
 }
