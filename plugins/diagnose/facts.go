@@ -257,15 +257,14 @@ func (f facts) skewed() []string {
 // candidate, or every node says so of it.
 func (f facts) misencoded() (stored, bool) {
 	for _, e := range f.encoded.Entries {
-		if seen, _ := f.seen(e.String()); !e.OK && seen != seenNo && (f.holdsCandidate(e) || f.completes(e)) {
+		if yes, _ := f.gets(e.String()); yes && !e.OK && (f.holdsCandidate(e) || f.completes(e)) {
 			return e, true
 		}
 	}
 	return stored{}, false
 }
 
-// usable returns the stored entry that would make the chain valid and that new nodes of this cluster can use: one that they are known to
-// get before one of which that is not known.
+// usable returns the stored entry that would make the chain valid and that new nodes of this cluster get and can use.
 func (f facts) usable() (where string, ok bool) {
 	var would []string
 	if c := f.encoded.Candidate; c.ConfiguredAs != "" {
@@ -276,11 +275,9 @@ func (f facts) usable() (where string, ok bool) {
 			would = append(would, e.String())
 		}
 	}
-	for _, wanted := range []string{seenYes, seenUnknown} {
-		for _, name := range would {
-			if seen, _ := f.seen(name); seen == wanted {
-				return name, true
-			}
+	for _, name := range would {
+		if yes, _ := f.gets(name); yes {
+			return name, true
 		}
 	}
 	return "", false

@@ -99,6 +99,7 @@ func (f facts) idle() string {
 
 func whyNotRoll(f facts, a answer) string {
 	o := f.owner
+	since, how := f.made(a.where)
 	switch {
 	case a.need == needForm:
 		return "new machines would get the same: " + a.entry.String() + " is declared in a form that no node can use"
@@ -106,6 +107,8 @@ func whyNotRoll(f facts, a answer) string {
 		return "nothing that is declared completes the chain" + f.unseen()
 	case slices.Contains(f.tried, rollNodes):
 		return "it was done, and the new machine does not have it"
+	case since:
+		return "its machines were made since " + a.where + " was declared, and new ones would get what these have: " + how
 	case f.idle() != "":
 		return f.idle()
 	case !o.Initialized:
@@ -204,7 +207,7 @@ func (f facts) wedge(a answer) string {
 		return ""
 	}
 	for _, e := range f.encoded.Entries {
-		if seen, _ := f.seen(e.String()); !e.OK && seen == seenYes {
+		if yes, _ := f.gets(e.String()); yes && !e.OK && !e.unread() {
 			return e.String() + " is declared in a form that nodes cannot use"
 		}
 	}
@@ -241,8 +244,8 @@ func (f facts) halted(a answer) (stop, next string) {
 // unseen adds that an entry would do that this cluster does not get; empty if there is none.
 func (f facts) unseen() string {
 	for _, e := range f.encoded.Entries {
-		if seen, why := f.seen(e.String()); seen == seenNo && e.OK && (f.holdsCandidate(e) || f.completes(e)) {
-			return " that this cluster's machines get: " + e.String() + " would, but " + cmp.Or(why, "they do not get it")
+		if yes, why := f.gets(e.String()); !yes && e.OK && (f.holdsCandidate(e) || f.completes(e)) {
+			return " that this cluster's machines get: " + e.String() + " would, but " + why
 		}
 	}
 	return ""

@@ -49,7 +49,7 @@ func managedBy(by, source, text string) object {
 	return object{"managed": object{"by": by, "source": source, "text": text}}
 }
 
-// sees says of a stored CA, named as where, entry name, whether new machines get it.
+// sees says of a stored CA, named as where, entry name, whether each machine was made since it was declared.
 func sees(entry, seen, why string) object {
 	where, name, _ := strings.Cut(entry, ", entry ")
 	return object{"declared": []object{{"where": where, "name": name, "path": "p", "ok": true, "fingerprints": []string{"ff"}, "seen": seen, "why": why}}}
@@ -98,41 +98,45 @@ func TestLadder(t *testing.T) {
 		},
 		"declared where the class does not look": {
 			reason: "what is right in TkgServiceConfiguration is right for others",
-			in:     sick(ownedBy(owner(class, sees(serviceEntry, "no", "the Cluster has a class"))), stores(serviceEntry, "")), cause: "missing-ca", remedy: "cluster-trust",
-			why: map[string]string{"roll-nodes": serviceEntry + " would, but the Cluster has a class"},
+			in:     sick(ownedBy(owner(class, sees(serviceEntry, "unknown", "sources differ"))), stores(serviceEntry, "")), cause: "missing-ca", remedy: "cluster-trust",
+			why: map[string]string{"roll-nodes": serviceEntry + " would, but TkgServiceConfiguration: it does not apply"},
 		},
 		"stale node": {
-			reason: "one worker after the other", in: sick(ownedBy(owner(sees(serviceEntry, "yes", ""))), stores(serviceEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",
+			reason: "one worker after the other", in: sick(ownedBy(owner(sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",
 			why: map[string]string{"cluster-trust": "replaces every node", "service-trust": "holds the CA already", "recreate": "nothing shows"},
 		},
 		"stale node, class": {
-			reason: "the bytes of the Secret came after the nodes", in: sick(ownedBy(owner(class, sees(secretEntry, "yes", ""))), stores(secretEntry, "")),
+			reason: "the bytes of the Secret came after the nodes", in: sick(ownedBy(owner(class, sees(secretEntry, "no", "each was made before"))), stores(secretEntry, "")),
 			cause: "stale-nodes", remedy: "roll-nodes", why: map[string]string{"service-trust": "by the vendor's page"},
 		},
 		"stale node, not known": {
 			reason: "the first machine that is replaced proves it", in: sick(ownedBy(owner(sees(serviceEntry, "unknown", "sources disagree"))), stores(serviceEntry, "")),
 			cause: "stale-nodes", remedy: "roll-nodes",
 		},
+		"machines as young as what is declared": {
+			reason: "one more of the same would not have it either", in: sick(ownedBy(owner(sees(serviceEntry, "yes", "each of the 3 machines was made since"))), stores(serviceEntry, "")),
+			cause: "stale-nodes", remedy: "cluster-trust", why: map[string]string{"roll-nodes": "new ones would get what these have: each of the 3 machines"},
+		},
 		"stale node, may not delete Machines": {
-			reason: "a new entry rolls too", in: sick(ownedBy(owner(may(object{"deleteMachines": false}), sees(serviceEntry, "yes", ""))), stores(serviceEntry, "")),
+			reason: "a new entry rolls too", in: sick(ownedBy(owner(may(object{"deleteMachines": false}), sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, "")),
 			cause: "stale-nodes", remedy: "cluster-trust", why: map[string]string{"roll-nodes": "this login may not delete Machines of team-a"},
 		},
 		"stale node, the roll came to nothing": {
-			reason: "the new machine lacks it as well", in: sick(ownedBy(owner(sees(serviceEntry, "yes", ""))), stores(serviceEntry, ""), tried("roll-nodes")),
+			reason: "the new machine lacks it as well", in: sick(ownedBy(owner(sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, ""), tried("roll-nodes")),
 			cause: "stale-nodes", remedy: "cluster-trust", why: map[string]string{"roll-nodes": "it was done, and the new machine does not have it"},
 		},
 		"stale node, a roll under way": {
-			reason: "it brings what is missing", in: sick(ownedBy(owner(rolls("rolling", "1 of 3 Machines are new"), sees(ownEntry, "yes", ""))), stores(ownEntry, "")),
+			reason: "it brings what is missing", in: sick(ownedBy(owner(rolls("rolling", "1 of 3 Machines are new"), sees(ownEntry, "no", "each was made before"))), stores(ownEntry, "")),
 			cause: "stale-nodes", remedy: "wait", blocked: "under way: 1 of 3 Machines are new", hint: "kubectl get machines -n team-a -w",
 			why: map[string]string{"recreate": "nothing shows that a roll cannot proceed"},
 		},
 		"the roll is stuck, and what is declared is right": {
-			reason: "one more roll would be stuck too", in: sick(ownedBy(owner(rolls("stuck", "dev1-np1-x has not joined for 40 minutes"), sees(ownEntry, "yes", ""))), stores(ownEntry, "")),
+			reason: "one more roll would be stuck too", in: sick(ownedBy(owner(rolls("stuck", "dev1-np1-x has not joined for 40 minutes"), sees(ownEntry, "no", "each was made before"))), stores(ownEntry, "")),
 			cause: "stale-nodes", remedy: "recreate",
 			why: map[string]string{"roll-nodes": "a roll is stuck already: dev1-np1-x has not joined", "cluster-trust": "one more roll would meet what this one is stuck at"},
 		},
 		"the roll is stuck for want of the right form": {
-			reason: "a new key supersedes it", in: sick(ownedBy(owner(class, rolls("stuck", "no machine has joined"), sees(secretEntry, "yes", ""))), stores(secretEntry, single)),
+			reason: "a new key supersedes it", in: sick(ownedBy(owner(class, rolls("stuck", "no machine has joined"), sees(secretEntry, "no", "each was made before"))), stores(secretEntry, single)),
 			cause: "wrong-encoding", remedy: "cluster-trust",
 			why: map[string]string{"roll-nodes": "is declared in a form that no node can use", "recreate": "nothing shows that a roll cannot proceed"},
 		},
@@ -146,7 +150,7 @@ func TestLadder(t *testing.T) {
 			cause: "stale-nodes", remedy: "cluster-trust", blocked: "Secret team-a/s, entry old is declared in a form that nodes cannot use", hint: "under a new key",
 		},
 		"declared anew, and in vain": {
-			reason: "the last rung, and it is a new gate", in: sick(ownedBy(owner(sees(ownEntry, "yes", ""))), stores(ownEntry, ""), tried("roll-nodes", "cluster-trust")),
+			reason: "the last rung, and it is a new gate", in: sick(ownedBy(owner(sees(ownEntry, "no", "each was made before"))), stores(ownEntry, ""), tried("roll-nodes", "cluster-trust")),
 			cause: "stale-nodes", remedy: "recreate", why: map[string]string{"cluster-trust": "what the new machines got does not make the chain valid"},
 		},
 		"not declared, though tried": {
@@ -154,15 +158,15 @@ func TestLadder(t *testing.T) {
 			cause: "missing-ca", remedy: "cluster-trust", blocked: "it is not there", hint: "what came of it",
 		},
 		"after TkgServiceConfiguration": {
-			reason: "existing clusters need not be rolled by themselves", in: sick(ownedBy(owner(may(object{"clusterTrust": false}), sees(serviceEntry, "yes", ""))), stores(serviceEntry, ""), tried("service-trust")),
+			reason: "existing clusters need not be rolled by themselves", in: sick(ownedBy(owner(may(object{"clusterTrust": false}), sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, ""), tried("service-trust")),
 			cause: "stale-nodes", remedy: "roll-nodes",
 		},
 		"wrong form, own field": {
-			reason: "this cluster alone is rolled", in: sick(ownedBy(owner(sees(ownEntry, "yes", ""))), stores(ownEntry, "2 layers of base64")), cause: "wrong-encoding", remedy: "cluster-trust",
+			reason: "this cluster alone is rolled", in: sick(ownedBy(owner(sees(ownEntry, "no", "each was made before"))), stores(ownEntry, "2 layers of base64")), cause: "wrong-encoding", remedy: "cluster-trust",
 			why: map[string]string{"roll-nodes": ownEntry + " is declared in a form that no node can use"},
 		},
 		"wrong form in TkgServiceConfiguration": {
-			reason: "the cluster's own field comes first", in: sick(ownedBy(owner(sees(serviceEntry, "yes", ""))), stores(serviceEntry, "2 layers of base64")), cause: "wrong-encoding", remedy: "cluster-trust",
+			reason: "the cluster's own field comes first", in: sick(ownedBy(owner(sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, "2 layers of base64")), cause: "wrong-encoding", remedy: "cluster-trust",
 			why: map[string]string{"service-trust": "it is global"},
 		},
 		"wrong form where the class does not look": {
@@ -192,7 +196,7 @@ func TestLadder(t *testing.T) {
 			why: map[string]string{"service-trust": "at its source", "recreate": "nothing shows"},
 		},
 		"GitOps, stale node": {
-			reason: "a Machine is nobody's manifest", in: sick(ownedBy(owner(class, argo, sees(secretEntry, "yes", ""))), stores(secretEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",
+			reason: "a Machine is nobody's manifest", in: sick(ownedBy(owner(class, argo, sees(secretEntry, "no", "each was made before"))), stores(secretEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",
 		},
 		"paused": {
 			reason: "nothing would be replaced", in: sick(ownedBy(owner(object{"paused": true}))), cause: "missing-ca", remedy: "cluster-trust",
@@ -211,7 +215,7 @@ func TestLadder(t *testing.T) {
 		},
 		"never up": {
 			reason: "no node can be rolled", cause: "never-up", remedy: "recreate",
-			in:  sick(noPods, ownedBy(owner(class, object{"initialized": false}, sees(secretEntry, "yes", ""))), stores(secretEntry, single)),
+			in:  sick(noPods, ownedBy(owner(class, object{"initialized": false}, sees(secretEntry, "no", "each was made before"))), stores(secretEntry, single)),
 			why: map[string]string{"cluster-trust": "no control plane has ever been up"},
 		},
 		"never up, for another cause": {

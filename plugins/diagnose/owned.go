@@ -14,13 +14,6 @@ const (
 	byTMC = "tmc"
 )
 
-// What find-owner says of a declared CA: whether new machines of this cluster get it.
-const (
-	seenYes     = "yes"
-	seenNo      = "no"
-	seenUnknown = "unknown"
-)
-
 // anybody stands in where nobody looked for the owner: a TanzuKubernetesCluster that the login may do everything to.
 func anybody() owned {
 	return owned{
@@ -78,20 +71,23 @@ func source(m managed) string {
 	return " (source: " + m.Source + ")"
 }
 
-// seen tells whether new machines of this cluster get a stored CA, by its name in check-encoding's words, and why not.
-func (f facts) seen(name string) (seen, why string) {
-	if !f.owner.known() {
-		return seenYes, ""
+// gets tells whether new machines of this cluster get a stored CA, by its name in check-encoding's words, and why not. What TkgServiceConfiguration
+// holds they may: the first one that is replaced shows it.
+func (f facts) gets(name string) (yes bool, why string) {
+	if strings.HasPrefix(name, serviceKind) && f.owner.Way != string(tkg.WayTKC) {
+		return false, f.owner.notByService()
 	}
+	return true, ""
+}
+
+// made tells whether each machine was made since a stored CA was last changed, and how that is known: then a new one gets what these have.
+func (f facts) made(name string) (since bool, why string) {
 	for _, d := range f.owner.Declared {
 		if d.String() == name {
-			return cmp.Or(d.Seen, seenUnknown), d.Why
+			return d.Seen == "yes", d.Why
 		}
 	}
-	if strings.HasPrefix(name, serviceKind) && f.owner.Way != string(tkg.WayTKC) {
-		return seenNo, f.owner.notByService()
-	}
-	return seenUnknown, ""
+	return false, ""
 }
 
 // neverUp is for a cluster whose first node has never come up: there is nobody to ask, and no node to roll.
@@ -100,7 +96,7 @@ func neverUp(f facts) (answer, bool) {
 		return answer{}, false
 	}
 	for _, e := range f.encoded.Entries {
-		if seen, _ := f.seen(e.String()); !e.OK && seen != seenNo {
+		if yes, _ := f.gets(e.String()); yes && !e.OK && !e.unread() {
 			return answer{
 				cause: "never-up", need: needForm, entry: e, noFile: !f.encoded.Candidate.OK,
 				summary: fmt.Sprintf("No control plane of the cluster has ever been up, and %s is stored in a form that keeps machines from joining: %s.", e, e.Problem),

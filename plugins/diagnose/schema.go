@@ -1,5 +1,7 @@
 package diagnose
 
+import "slices"
+
 const inputSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
@@ -168,6 +170,16 @@ func (e stored) doubled() bool {
 	return found
 }
 
+// unread tells whether nothing is known of the value but that this login may not read it.
+func (e stored) unread() bool {
+	return slices.ContainsFunc(e.Findings, func(f struct {
+		ID    string `json:"id"`
+		Fatal bool   `json:"fatal"`
+	}) bool {
+		return f.ID == "unread"
+	})
+}
+
 // String names the entry as check-encoding and probe do.
 func (e stored) String() string { return e.Where + ", entry " + e.Name }
 
@@ -214,7 +226,7 @@ type rights struct {
 	DeleteCluster  bool `json:"deleteCluster"`
 }
 
-// declared is a stored CA, with whether this cluster's new machines get it: yes, no, or unknown.
+// declared is a stored CA, with whether each of this cluster's machines was made since it was last changed: yes, no, or unknown.
 type declared struct {
 	Where string `json:"where"`
 	Name  string `json:"name"`
