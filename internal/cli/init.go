@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -13,14 +14,16 @@ import (
 )
 
 // starterFile is where the starter workflow goes if no file is named.
-const starterFile = "documented-fix.yaml"
+const starterFile = workflows.DocumentedFixFile
 
 func (a *app) initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "write a workflow to start from", ArgsUsage: "[FILE]", OnUsageError: usage,
-		Description: `The starter is the vendor's documented fix, step by step. An existing file is never overwritten.
+		Description: `The starter is the vendor's documented fix, step by step. Named registry-trust.yaml, it is the workflow that mends a cluster's
+trust the gentlest way that works. An existing file is never overwritten.
 
    tkgfix init
+   tkgfix init registry-trust.yaml
    tkgfix init team-a.yaml
 
 EXIT STATUS: 0 written, 1 not.`,
@@ -33,7 +36,10 @@ EXIT STATUS: 0 written, 1 not.`,
 			if c.NArg() == 1 {
 				path = c.Args().First()
 			}
-			source := workflows.DocumentedFix()
+			source, ok := workflows.Named(filepath.Base(path))
+			if !ok {
+				source = workflows.DocumentedFix()
+			}
 			err := createFile(path, 0o644, func(w io.Writer) error {
 				_, err := w.Write(source)
 				return err

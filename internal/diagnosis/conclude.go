@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tkgfix/tkgfix/examples/workflows"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/plugins"
@@ -221,8 +222,9 @@ func (d *Diagnosis) next(req Request, seen detected) string {
 		return fmt.Sprintf("no pod says which registry it dials; name it: tkgfix diagnose %s --registry HOST[:PORT]", req.Cluster)
 	case req.CA == "" && d.FixableByTrust != nil && *d.FixableByTrust && d.Blocked != "":
 		return fmt.Sprintf("get the CA's certificate from whoever runs the registry, compare its fingerprint by another way, then: tkgfix diagnose %s --ca FILE", req.Cluster)
-	case d.Blocked == "" && req.CA != "" && d.Fault() && !slices.Contains([]string{"", "nothing", "none"}, d.Remedy):
-		return fmt.Sprintf("tkgfix init documented-fix.yaml, then: tkgfix plan documented-fix.yaml --input cluster=%s --input ca=%s", req.Cluster, req.CA)
+	case d.Blocked == "" && d.Fault() && !slices.Contains([]string{"", "nothing", "none"}, d.Remedy):
+		return fmt.Sprintf("tkgfix init %[1]s, then: tkgfix plan %[1]s --input cluster=%[2]s --input ca=%[3]s",
+			workflows.RegistryTrustFile, req.Cluster, cmp.Or(req.CA, "FILE"))
 	}
 	return d.Next
 }

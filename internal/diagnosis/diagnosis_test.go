@@ -16,6 +16,7 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
 	"github.com/tkgfix/tkgfix/plugins/encoding"
 	"github.com/tkgfix/tkgfix/plugins/nodecert"
+	"github.com/tkgfix/tkgfix/plugins/owner"
 	"github.com/tkgfix/tkgfix/plugins/probe"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 	"github.com/tkgfix/tkgfix/workflow"
@@ -25,7 +26,7 @@ import (
 func shipped() map[string]plugins.Step {
 	env := sdk.Env{Now: time.Now}
 	out := map[string]plugins.Step{}
-	for _, s := range []plugins.Step{detect.New(env), nodecert.New(env), probe.New(env), encoding.New(env), diagnose.New(env)} {
+	for _, s := range []plugins.Step{detect.New(env), owner.New(env), nodecert.New(env), probe.New(env), encoding.New(env), diagnose.New(env)} {
 		out[s.Describe().Name] = s
 	}
 	return out
@@ -106,14 +107,18 @@ func fails(err error) answer {
 }
 
 const (
-	sickPods  = `{"affected":true,"class":"trust","registry":"r:5443","failingCount":6,"scanned":10,"failing":[{"scope":"cluster","registry":"r:5443","class":"trust"}]}`
-	wellPods  = `{"affected":false,"class":"","registry":"","failingCount":0,"scanned":10,"failing":[]}`
-	noHost    = `{"affected":true,"class":"trust","registry":"","failingCount":1,"scanned":1,"failing":[{"scope":"cluster","class":"trust"}]}`
-	untrusted = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"untrusted-root","missing":"CN=Root","nodes":[{"name":"w1","ok":false,"verdict":"untrusted-root","fixableByTrust":true,"error":"x509","missing":"CN=Root"}]}`
-	expired   = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"expired","missing":"","nodes":[{"name":"w0","ok":true,"verdict":"trusted"},{"name":"w1","ok":false,"verdict":"expired","fixableByTrust":false,"error":"x509: expired"}]}`
-	goodNodes = `{"nodes":[],"ok":true,"candidateOnAll":false}`
-	noCA      = `{"ok":true,"entries":[],"candidate":{"given":false,"ok":false,"problem":"","subjects":[],"fingerprints":[],"configuredAs":""}}`
+	sickPods     = `{"affected":true,"class":"trust","registry":"r:5443","failingCount":6,"scanned":10,"failing":[{"scope":"cluster","registry":"r:5443","class":"trust"}]}`
+	wellPods     = `{"affected":false,"class":"","registry":"","failingCount":0,"scanned":10,"failing":[]}`
+	noHost       = `{"affected":true,"class":"trust","registry":"","failingCount":1,"scanned":1,"failing":[{"scope":"cluster","class":"trust"}]}`
+	untrusted    = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"untrusted-root","missing":"CN=Root","nodes":[{"name":"w1","ok":false,"verdict":"untrusted-root","fixableByTrust":true,"error":"x509","missing":"CN=Root"}]}`
+	expired      = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"expired","missing":"","nodes":[{"name":"w0","ok":true,"verdict":"trusted"},{"name":"w1","ok":false,"verdict":"expired","fixableByTrust":false,"error":"x509: expired"}]}`
+	staleRuntime = `{"registry":"r:5443","trusted":false,"candidateWorks":false,"verdict":"runtime-older","missing":"","nodes":[{"name":"w1","ok":false,"verdict":"runtime-older","fixableByTrust":false,"error":"x509"}]}`
+	goodNodes    = `{"nodes":[],"ok":true,"candidateOnAll":false}`
+	noCA         = `{"ok":true,"entries":[],"candidate":{"given":false,"ok":false,"problem":"","subjects":[],"fingerprints":[],"configuredAs":""}}`
 )
+
+const ownedTKC = `{"cluster":"team-a/dev1","kind":"TanzuKubernetesCluster","apiVersion":"run.tanzu.vmware.com/v1alpha3","class":"","way":"tkc","retiring":false,"paused":false,"initialized":true,
+	"managed":{"by":"","source":"","text":""},"roll":{"state":"settled","note":""},"may":{"clusterTrust":true,"serviceTrust":true,"deleteMachines":true,"deleteCluster":true},"declared":[]}`
 
 func TestDiagnose(t *testing.T) {
 	t.Parallel()
@@ -123,40 +128,41 @@ func TestDiagnose(t *testing.T) {
 		reason                     string
 		registry                   string
 		detect, nodes, probe, code answer
+		owner                      answer
 		cause, err, next, see      string
 		fixable                    string
 		summary                    string
 		statuses                   string
 	}{
 		"Well": {
-			reason: "nobody logs in to the nodes of a cluster that works", detect: tells(wellPods), cause: "healthy", statuses: "done skipped done skipped done",
+			reason: "nobody logs in to the nodes of a cluster that works", detect: tells(wellPods), cause: "healthy", statuses: "done done skipped done skipped done",
 		},
 		"Asked": {
 			reason: "a registry that is asked about is dialled from the nodes of a cluster that works too", registry: "r:5443",
-			detect: tells(wellPods), cause: "not-failing", fixable: "true", see: "docs/checks.md#untrusted-root", statuses: "done done done done done",
+			detect: tells(wellPods), cause: "not-failing", fixable: "true", see: "docs/checks.md#untrusted-root", statuses: "done done done done done done",
 		},
 		"Sick": {
 			reason: "trust can mend it, and the CA is not at hand", detect: tells(sickPods),
-			cause: "missing-ca", fixable: "true", next: "tkgfix diagnose team-a/dev1 --ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done done done done",
+			cause: "missing-ca", fixable: "true", next: "tkgfix diagnose team-a/dev1 --ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done done done done done",
 		},
 		"Server": {
 			reason: "no CA is asked for where none can help", detect: tells(sickPods), probe: tells(expired),
-			cause: "expired", fixable: "false", next: "renew the registry's certificate", see: "docs/checks.md#expired", statuses: "done done done done done",
+			cause: "expired", fixable: "false", next: "renew the registry's certificate", see: "docs/checks.md#expired", statuses: "done done done done done done",
 		},
 		"Unreached": {
 			reason: "what the pods say is the best there is", detect: tells(sickPods), nodes: fails(refused), probe: fails(refused),
-			cause: "not-probed", err: "nodes: 2 of 2 workers", next: "try: ssh", summary: "By the pods' own messages: seen", statuses: "done failed done failed done",
+			cause: "not-probed", err: "nodes: 2 of 2 workers", next: "try: ssh", summary: "By the pods' own messages: seen", statuses: "done done failed done failed done",
 		},
 		"No rights": {
 			reason: "nothing is said to be well that was not seen", detect: fails(forbidden), nodes: fails(forbidden),
-			err: "detect: secrets is forbidden; nodes: secrets is forbidden", next: "kubectl auth can-i", summary: "could not be found out", statuses: "failed failed done skipped skipped",
+			err: "detect: secrets is forbidden; nodes: secrets is forbidden", next: "kubectl auth can-i", summary: "could not be found out", statuses: "failed done failed done skipped skipped",
 		},
 		"No registry": {
-			reason: "no pod names it", detect: tells(noHost), cause: "not-probed", next: "--registry HOST[:PORT]", statuses: "done done done skipped done",
+			reason: "no pod names it", detect: tells(noHost), cause: "not-probed", next: "--registry HOST[:PORT]", statuses: "done done done done skipped done",
 		},
 		"Encoding": {
 			reason: "one look that fails takes no other with it", detect: tells(sickPods), code: fails(forbidden), cause: "missing-ca", fixable: "true",
-			err: "encoding: secrets is forbidden", next: "--ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done failed done done",
+			err: "encoding: secrets is forbidden", next: "--ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done done done failed done done",
 		},
 		"Slow": {
 			reason: "what was seen in time is judged, and the rest is not waited for", detect: tells(sickPods),
@@ -164,20 +170,29 @@ func TestDiagnose(t *testing.T) {
 				<-ctx.Done()
 				return plugins.PlanResponse{}, ctx.Err()
 			},
-			cause: "not-probed", err: "nodes: not done within 50ms", next: "tkgfix diagnose team-a/dev1 --timeout 100ms", summary: "seen", statuses: "done failed failed failed done",
+			cause: "not-probed", err: "nodes: not done within 50ms", next: "tkgfix diagnose team-a/dev1 --timeout 100ms", summary: "seen", statuses: "done done failed failed failed done",
+		},
+		"Runtime": {
+			reason: "what needs no CA from anybody is carried out with the one that is there", detect: tells(sickPods), probe: tells(staleRuntime),
+			cause: "runtime-older", fixable: "false", next: "tkgfix init registry-trust.yaml, then: tkgfix plan registry-trust.yaml --input cluster=team-a/dev1 --input ca=FILE",
+			see: "docs/checks.md#runtime-older", statuses: "done done done done done done",
+		},
+		"Owner": {
+			reason: "without its owner the cluster is judged as the documented fix does", detect: tells(sickPods), owner: fails(forbidden), cause: "missing-ca", fixable: "true",
+			err: "owner: secrets is forbidden", next: "--ca FILE", see: "docs/checks.md#untrusted-root", statuses: "done failed done done done done",
 		},
 		"Lies": {
 			reason: "a step that plans a change is not one that reads", detect: func(context.Context, string) (plugins.PlanResponse, error) {
 				return plugins.PlanResponse{Outputs: json.RawMessage(wellPods), Changes: []plugins.PlannedChange{{Action: plugins.Delete}}}, nil
-			}, err: "says that it only reads", summary: "could not be found out", statuses: "failed done done skipped skipped",
+			}, err: "says that it only reads", summary: "could not be found out", statuses: "failed done done done skipped skipped",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bad := plugins.Evidence{Subject: "pod a/b", Check: "image-pull", Verdict: plugins.Bad, Text: "x509"}
-			answers := map[string]answer{"detect": tc.detect, "verify-node-cert": tells(goodNodes), "probe": tells(untrusted, bad), "check-encoding": tells(noCA)}
-			for step, own := range map[string]answer{"verify-node-cert": tc.nodes, "probe": tc.probe, "check-encoding": tc.code} {
+			answers := map[string]answer{"detect": tc.detect, "find-owner": tells(ownedTKC), "verify-node-cert": tells(goodNodes), "probe": tells(untrusted, bad), "check-encoding": tells(noCA)}
+			for step, own := range map[string]answer{"find-owner": tc.owner, "verify-node-cert": tc.nodes, "probe": tc.probe, "check-encoding": tc.code} {
 				if own != nil {
 					answers[step] = own
 				}
