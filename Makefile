@@ -36,6 +36,9 @@ test: deps kube check ## every test, the remediation in the laboratory among the
 e2e-real: deps kube ## the truth test: nodes of real containerd, kubelet and OpenSSH (Linux, root)
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '^TestReal' ./e2e
 
+e2e-matrix: deps kube ## every generation of TKG with every fault: the remedy, the run, and pods that pull
+	@TKGFIX_KUBE=$(KUBE) GO=$(GO) hack/matrix.sh
+
 crashtest: deps kube build ## kill the documented fix at every boundary, in laboratories, after what must be caught is caught
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -run TestCrashtestCatches ./e2e
 	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
@@ -57,4 +60,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real crashtest crashtest-generations check fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real e2e-matrix crashtest crashtest-generations check fuzz generate clean

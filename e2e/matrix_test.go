@@ -1,0 +1,385 @@
+//go:build matrix
+
+package e2e
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const registryTrust = "../examples/workflows/registry-trust.yaml"
+
+// tellEnv names the file that a line is written to for each cell that there is, and one for each that is through: hack/matrix.sh makes the
+// table of it, and counts as failed what has no second line.
+const tellEnv = "TKGFIX_E2E_MATRIX"
+
+var update = flag.Bool("update", false, "write the golden plans anew")
+
+// fault is a column of the matrix.
+type fault struct {
+	name, reason string
+	// ofTKC and ofClass are the scenarios that plant it for a TanzuKubernetesCluster and for a Cluster with a class.
+	ofTKC, ofClass string
+	cause, remedy  string
+	// editor is the remedy for somebody who may edit the namespace and no more; empty if that is no cell.
+	editor string
+}
+
+func faults() []fault {
+	return []fault{
+		{"missing", "the CA is declared nowhere", "missing-ca", "missing-ca", "missing-ca", "cluster-trust", "cluster-trust"},
+		{"wrong-ca", "a root of the same name and another key", "wrong-ca", "own-wrong-ca", "wrong-ca", "cluster-trust", ""},
+		{"wrong-encoding", "a layer of base64 too many, or one too few", "own-encoding", "own-encoding", "wrong-encoding", "cluster-trust", ""},
+		{"stale-node", "what is declared is right, and the nodes are older", "stale-node", "stale-node", "stale-nodes", "roll-nodes", "cluster-trust"},
+		{"server", "nothing that the cluster trusts mends it", "expired-leaf", "expired-leaf", "expired", "server", ""},
+	}
+}
+
+// cell is one fault of one generation, for one login.
+type cell struct {
+	supervisor
+	fault
+	user string
+}
+
+func (c cell) id() string { return c.generation.name + " " + c.column() }
+
+func (c cell) column() string {
+	if c.user == "editor" {
+		return "editor:" + c.fault.name
+	}
+	return c.fault.name
+}
+
+func (c cell) want() string {
+	if c.user == "editor" {
+		return c.editor
+	}
+	return c.remedy
+}
+
+func (c cell) scenario() string {
+	if c.class == nil {
+		return c.ofTKC
+	}
+	return c.ofClass
+}
+
+// cells are those of a generation. The namespace's editor has one of a TanzuKubernetesCluster and one of a Cluster.
+func cells(g generation) []cell {
+	var out []cell
+	for _, f := range faults() {
+		out = append(out, cell{supervisor{generation: g}, f, "platform"})
+	}
+	for _, f := range faults() {
+		if f.editor != "" && (g.name == "v1alpha3" || g.name == "builtin-generic-v1beta2") {
+			out = append(out, cell{supervisor{generation: g}, f, "editor"})
+		}
+	}
+	return out
+}
+
+// told writes the lines that hack/matrix.sh counts.
+type told struct {
+	mu   sync.Mutex
+	path string
+}
+
+func (w *told) line(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if w.path == "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f, err := os.OpenFile(w.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, format+"\n", args...)
+	if cerr := f.Close(); err != nil || cerr != nil {
+		t.Fatal(err, cerr)
+	}
+}
+
+// TestMatrix plants each fault in a laboratory of each generation, holds the plan of registry-trust.yaml against what was reviewed, carries
+// it out with the approvals that a person gives, and wants the pods to pull. A cluster is recreated in no cell.
+func TestMatrix(t *testing.T) {
+	tell := &told{path: os.Getenv(tellEnv)}
+	for _, g := range generations() {
+		for _, c := range cells(g) {
+			tell.line(t, "cell %s", c.id())
+		}
+	}
+	two := make(chan struct{}, 2) // laboratories at a time
+	for _, g := range generations() {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			two <- struct{}{}
+			t.Cleanup(func() { <-two })
+			all := cells(g)
+			lab := upOf(t, g.name, all[0].scenario())
+			for i, c := range all {
+				c.laboratory = lab
+				t.Run(strings.ReplaceAll(c.column(), ":", "/"), func(t *testing.T) {
+					if i > 0 {
+						lab.plant(t, c.scenario())
+					}
+					remedy := "none"
+					// The line is written when all is over, and a cell that was left at any place has failed.
+					defer func() {
+						if !t.Failed() && !t.Skipped() {
+							tell.line(t, "passed %s %s", c.id(), remedy)
+						}
+					}()
+					remedy = c.carry(t)
+				})
+			}
+		})
+	}
+}
+
+// carry takes one cell through plan, gates and run, and returns the remedy that was planned.
+func (c cell) carry(t *testing.T) string {
+	owner := c.get(t, c.owners(), "team-a", "dev1")
+	before := len(c.written(t))
+	p := c.planned(t)
+	told := p.step("diagnose").outputs(t)
+	if diff := cmp.Diff([]string{c.cause, c.want()}, []string{told.Cause, told.Remedy}); diff != "" && c.user != "editor" || told.Remedy != c.want() {
+		t.Errorf("%s: cause and remedy (-want, +got):\n%s%s", c.reason, diff, told.Summary)
+	}
+	golden(t, filepath.Join("testdata/matrix", c.generation.name+"-"+strings.ReplaceAll(c.column(), ":", "-")+".txt"), normal(p.text(t)))
+	if n := len(c.written(t)); n != before {
+		t.Errorf("the plan wrote: %v", c.written(t)[before:])
+	}
+	if c.want() == "server" {
+		c.blockedRun(t, before)
+	} else {
+		c.mend(t)
+	}
+	if diff := cmp.Diff(map[string]int{"Running": 6}, c.phases(t, "dev1")); diff != "" {
+		t.Errorf("%s: pods (-want, +got):\n%s", c.reason, diff)
+	}
+	if now := c.get(t, c.owners(), "team-a", "dev1"); now.GetUID() != owner.GetUID() {
+		t.Errorf("%s: the cluster was recreated", c.reason)
+	}
+	for _, a := range c.written(t)[before:] {
+		if a.ObjectRef.Resource != "machines" && a.Verb == "delete" && a.ObjectRef.Name == "dev1" || strings.HasPrefix(a.ObjectRef.Name, "dev2") {
+			t.Errorf("%s: %s", c.reason, a)
+		}
+		if c.user == "editor" && a.ObjectRef.Resource == "tkgserviceconfigurations" {
+			t.Errorf("an editor of the namespace: %s", a)
+		}
+	}
+	return told.Remedy
+}
+
+// inputs are the flags of the workflow.
+func (c cell) inputs() []string {
+	return []string{"--input", "cluster=team-a/dev1", "--input", "ca=" + c.ca("root"), "--input", "sshPort=" + c.ssh}
+}
+
+func (c cell) planned(t *testing.T) matrixPlan {
+	t.Helper()
+	r := c.tkgfix(t, c.kubeconfig(c.user), append([]string{"plan", registryTrust, "--output", "json"}, c.inputs()...)...)
+	if want := map[bool]int{true: 1}[c.want() == "server"]; r.code != want {
+		t.Fatalf("plan: exit %d\n%s", r.code, r.stderr)
+	}
+	return decode[matrixPlan](t, []byte(r.stdout))
+}
+
+// mend runs the workflow to its end. Each gate is opened by the line that tkgfix prints for it.
+func (c cell) mend(t *testing.T) {
+	t.Helper()
+	login := c.kubeconfig(c.user)
+	r := c.tkgfix(t, login, append([]string{"run", registryTrust}, c.inputs()...)...).wantCode(t, 3)
+	id := r.runID(t)
+	c.approveAll(t, r)
+	c.tkgfix(t, login, "resume", id).wantCode(t, 0)
+	shown := c.show(t, id)
+	if s := shown.Plan.step(t, "verify"); shown.Status != "done" || s.Status != "done" || s.Outputs["ok"] != true {
+		t.Errorf("the run is %s, and verify %s: %v", shown.Status, s.Status, s.Outputs)
+	}
+	for _, g := range shown.Plan.Gates {
+		if g.Step == "recreate" {
+			t.Errorf("the run came to a recreate")
+		}
+	}
+	again := c.tkgfix(t, login, append([]string{"plan", registryTrust, "--detailed-exitcode"}, c.inputs()...)...)
+	if again.code != 0 || !strings.Contains(again.stdout, "No changes.") {
+		t.Errorf("a second plan has something to do: exit %d\n%s%s", again.code, again.stdout, again.stderr)
+	}
+}
+
+// blockedRun wants a run to be refused before it writes anything; then the server is mended, and the pods pull.
+func (c cell) blockedRun(t *testing.T, before int) {
+	t.Helper()
+	r := c.tkgfix(t, c.kubeconfig(c.user), append([]string{"run", registryTrust}, c.inputs()...)...).wantCode(t, 1).wantSaid(t, "hint: ")
+	shown := c.show(t, r.runID(t))
+	if shown.Status != "blocked" || len(shown.Plan.Gates) != 0 {
+		t.Errorf("the run is %s with the gates %v", shown.Status, shown.Plan.Gates)
+	}
+	if n := len(c.written(t)); n != before {
+		t.Errorf("a blocked run wrote: %v", c.written(t)[before:])
+	}
+	c.plant(t, "healthy")
+	c.eventually(t, "the pods pull", func() bool { return c.phases(t, "dev1")["Running"] == 6 })
+}
+
+// written returns what tkgfix wrote to the Supervisor and to dev1, in order.
+func (c cell) written(t *testing.T) []audited {
+	t.Helper()
+	var out []audited
+	for _, server := range []string{"supervisor", "team-a-dev1"} {
+		out = append(out, c.audit(t, server, func(a audited) bool {
+			asks := a.ObjectRef.Resource == "selfsubjectaccessreviews"
+			return strings.HasPrefix(a.UserAgent, "tkgfix/") && a.writes() && !asks && a.ResponseStatus.Code < 300
+		})...)
+	}
+	return out
+}
+
+// The parts of a plan that are held against a golden file.
+type (
+	matrixPlan struct {
+		Steps []matrixStep
+	}
+	matrixStep struct {
+		ID, Uses, Status, Summary, Why string
+
+		Outputs   json.RawMessage
+		Instances []matrixStep
+		Changes   []matrixChange
+		Blocks    []struct{ Reason, Hint string }
+		Warnings  []string
+	}
+	matrixChange struct {
+		Action, Reason string
+		Target         struct{ Group, Kind, Namespace, Name string }
+		Before, After  json.RawMessage
+		Impact, Lost   []string
+	}
+	matrixVerdict struct {
+		Cause, Remedy, Summary string
+		RuledOut               []struct{ Remedy, Reason string }
+	}
+)
+
+func (p matrixPlan) step(id string) matrixStep {
+	if i := slices.IndexFunc(p.Steps, func(s matrixStep) bool { return s.ID == id }); i >= 0 {
+		return p.Steps[i]
+	}
+	return matrixStep{}
+}
+
+func (s matrixStep) outputs(t *testing.T) matrixVerdict {
+	t.Helper()
+	if len(s.Outputs) == 0 {
+		t.Fatalf("step %s told nothing: %s, %s", s.ID, s.Status, s.Why)
+	}
+	return decode[matrixVerdict](t, s.Outputs)
+}
+
+// text is the plan as a reviewer reads it: the verdict with its reasons, each step's status, and each change.
+func (p matrixPlan) text(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	v := p.step("diagnose").outputs(t)
+	fmt.Fprintf(&b, "cause   %s\nremedy  %s\n%s\n\nwhy not\n", v.Cause, v.Remedy, v.Summary)
+	for _, r := range v.RuledOut {
+		fmt.Fprintf(&b, "  %-15s %s\n", r.Remedy, r.Reason)
+	}
+	b.WriteString("\nsteps\n")
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "  %-19s %s\n", s.ID, strings.TrimRight(s.Status+" "+s.Why, " "))
+	}
+	for _, s := range p.Steps {
+		for _, in := range append([]matrixStep{s}, s.Instances...) {
+			in.write(&b)
+		}
+	}
+	return b.String()
+}
+
+func (s matrixStep) write(b *strings.Builder) {
+	for _, k := range s.Blocks {
+		fmt.Fprintf(b, "\n%s is blocked: %s\n  hint: %s\n", s.ID, k.Reason, k.Hint)
+	}
+	if len(s.Changes) == 0 {
+		return
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(b, "\n%s warns: %s\n", s.ID, w)
+	}
+	for _, c := range s.Changes {
+		fmt.Fprintf(b, "\n%s: %s %s %s/%s\n  why: %s\n", s.ID, c.Action, c.Target.Kind, c.Target.Namespace, c.Target.Name, c.Reason)
+		for _, part := range []struct {
+			name string
+			raw  json.RawMessage
+		}{{"before", c.Before}, {"after", c.After}} {
+			if len(part.raw) > 0 {
+				fmt.Fprintf(b, "  %s: %s\n", part.name, part.raw)
+			}
+		}
+		for _, i := range c.Impact {
+			fmt.Fprintf(b, "  touches: %s\n", i)
+		}
+		for _, l := range c.Lost {
+			fmt.Fprintf(b, "  lost: %s\n", l)
+		}
+	}
+}
+
+// normal replaces what differs from laboratory to laboratory.
+func normal(text string) string {
+	for _, r := range []struct {
+		what *regexp.Regexp
+		by   string
+	}{
+		{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
+		{regexp.MustCompile(`\b(?:sha256:)?[0-9a-f]{64}\b`), "SHA256"},
+		{regexp.MustCompile(`(?:[0-9A-F]{2}:){19}[0-9A-F]{2}`), "KEYID"},
+		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`), "TIME"},
+		{regexp.MustCompile(`[A-Za-z0-9+/]{60,}={0,2}(?:…)?`), "BASE64"},
+		{regexp.MustCompile(`\bdev1-(np1|workers)(-[a-z0-9]{5})*-[a-z0-9]{5}\b`), "dev1-$1-NODE"},
+		{regexp.MustCompile(`\bdev1-[a-z0-9]{5}\b`), "dev1-NODE"},
+		{regexp.MustCompile(`\b127(?:\.\d+){3}\b`), "ADDRESS"},
+		{regexp.MustCompile(`-20\d\d\b`), "-YEAR"},
+		{regexp.MustCompile(`[^ "=]*/ca/root\.pem`), "ROOT.pem"},
+	} {
+		text = r.what.ReplaceAllString(text, r.by)
+	}
+	return text
+}
+
+// golden holds text against a file, or writes it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Errorf("%v: write it with -update, and review it", err)
+		return
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want, +got):\n%s", path, diff)
+	}
+}
