@@ -66,8 +66,8 @@ func diffChange(a, b plugins.PlannedChange) []string {
 	if len(d.out) == 0 {
 		d.document(where+"after ", a.After, b.After)
 	}
-	d.values(where+"lost", anyList(a.Lost), anyList(b.Lost))
-	d.values(where+"impact", anyList(a.Impact), anyList(b.Impact))
+	d.lines(where+"lost", a.Lost, b.Lost)
+	d.lines(where+"impact", a.Impact, b.Impact)
 	d.values(where+"reason", a.Reason, b.Reason)
 	d.values(where+"undo", a.Undo, b.Undo)
 	if more := len(d.out) - maxMoved; more > 0 {
@@ -123,6 +123,27 @@ func decoded(raw json.RawMessage) any {
 	return v
 }
 
+// maxLine bounds how much of a line of a list is shown, in characters: it names what would be lost.
+const maxLine = 200
+
+// lines compares two lists of lines for people. A line more is what voids an approval, so that it is named; the order alone says little.
+func (d *differ) lines(field string, a, b []string) {
+	before := len(d.out)
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			d.out = append(d.out, field+" has one more: "+cut(line, maxLine))
+		}
+	}
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			d.out = append(d.out, field+" has no longer: "+cut(line, maxLine))
+		}
+	}
+	if len(d.out) == before && !slices.Equal(a, b) {
+		d.out = append(d.out, field+" is in another order")
+	}
+}
+
 // values compares two values and what is in them. path ends with a space while nothing of the value's own path is in it.
 func (d *differ) values(path string, a, b any) {
 	if reflect.DeepEqual(a, b) {
@@ -166,18 +187,15 @@ func shownValue(v any) string {
 		}
 		text = string(raw)
 	}
-	if r := []rune(text); len(r) > maxValue {
-		return string(r[:maxValue]) + "…"
-	}
-	return text
+	return cut(text, maxValue)
 }
 
-func anyList(in []string) any {
-	out := make([]any, 0, len(in))
-	for _, s := range in {
-		out = append(out, s)
+// cut shortens a text to so many characters.
+func cut(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
 	}
-	return out
+	return text
 }
 
 func orNothing(s string) string {

@@ -134,11 +134,12 @@ func TestDiff(t *testing.T) {
 		now  []plugins.PlannedChange
 		want []string
 	}{
-		"Same":     {sample().Steps[0].Changes, nil},
-		"KeyOrder": {edit(func(c *plugins.PlannedChange) { c.Before = json.RawMessage(`{"b":[1,2],"a":1}`) }), nil},
-		"Field":    {edit(func(c *plugins.PlannedChange) { c.Preconditions[0].Value = "4" }), []string{"K ns/n metadata.generation moved from 3 to 4"}},
-		"UID":      {edit(func(c *plugins.PlannedChange) { c.Target.UID = "u2" }), []string{"delete K ns/n (uid u1) became delete K ns/n (uid u2)"}},
-		"Lost":     {edit(func(c *plugins.PlannedChange) { c.Lost = nil }), []string{`delete K ns/n: lost moved from ["a volume"] to []`}},
+		"Same":      {sample().Steps[0].Changes, nil},
+		"KeyOrder":  {edit(func(c *plugins.PlannedChange) { c.Before = json.RawMessage(`{"b":[1,2],"a":1}`) }), nil},
+		"Field":     {edit(func(c *plugins.PlannedChange) { c.Preconditions[0].Value = "4" }), []string{"K ns/n metadata.generation moved from 3 to 4"}},
+		"UID":       {edit(func(c *plugins.PlannedChange) { c.Target.UID = "u2" }), []string{"delete K ns/n (uid u1) became delete K ns/n (uid u2)"}},
+		"Lost":      {edit(func(c *plugins.PlannedChange) { c.Lost = nil }), []string{"delete K ns/n: lost has no longer: a volume"}},
+		"More lost": {edit(func(c *plugins.PlannedChange) { c.Lost = append(c.Lost, "another volume") }), []string{"delete K ns/n: lost has one more: another volume"}},
 		"Before": {edit(func(c *plugins.PlannedChange) { c.Before = json.RawMessage(`{"a":2,"b":[1,3],"c":{"d":"x"}}`) }), []string{
 			"delete K ns/n: before a moved from 1 to 2", "delete K ns/n: before b[1] moved from 2 to 3", `delete K ns/n: before c moved from nothing to {"d":"x"}`,
 		}},

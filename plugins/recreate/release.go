@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -15,7 +16,7 @@ import (
 
 // releases are the Kubernetes releases that the Supervisor has.
 type releases struct {
-	// served says that it has the kind at all; otherwise nothing can be said.
+	// served says that they could be listed; otherwise nothing can be said.
 	served bool
 	names  []string
 }
@@ -31,14 +32,17 @@ func (s supervisor) releases(ctx context.Context) (releases, error) {
 		if err != nil {
 			return out, err
 		}
-		out.served = true
 		err = s.c.Each(ctx, r, "", metav1.ListOptions{}, func(u *unstructured.Unstructured) error {
 			out.names = append(out.names, u.GetName())
 			return nil
 		})
+		if apierrors.IsForbidden(err) {
+			continue // a namespace's user need not see them; the dry-run of the creation asks the webhook that does
+		}
 		if err != nil {
 			return out, err
 		}
+		out.served = true
 	}
 	return out, nil
 }

@@ -139,7 +139,7 @@ func (s *trustSecret) change(ref tkg.Ref) (change plugins.PlannedChange, ok bool
 	obj := s.object(ref.Namespace)
 	change = plugins.PlannedChange{
 		Action: plugins.Create, Target: targetOf(obj),
-		Reason: fmt.Sprintf("the CAs that the new cluster trusts, saved from the old one's Secret: %s", s.describe()),
+		Reason: fmt.Sprintf("the CAs that the new cluster trusts, since the old one's Secret goes with it: %s", s.describe()),
 		Undo:   fmt.Sprintf("kubectl delete secret %s -n %s", s.name, ref.Namespace),
 	}
 	switch {
