@@ -21,29 +21,43 @@ type cause struct {
 // causes are in the order in which they are looked for: the first that is seen is told, and no other.
 var causes = []cause{
 	{
-		message: "could not resolve TKR", text: "the Kubernetes release is no longer in the content library, and the webhook tkr-resolver-cluster-webhook refuses every edit: " +
+		message: "could not resolve TKR",
+		text: "the Kubernetes release is no longer in the content library, and the webhook tkr-resolver-cluster-webhook " +
+			"refuses every edit: " +
 			"bring the release back (kubectl get tanzukubernetesreleases)",
 	},
 	{
-		message: "fewer than 2 control plane nodes", text: "the control plane refuses to give up its last member of etcd after a repair (KB 427318): ask the vendor",
+		message: "fewer than 2 control plane nodes",
+		text:    "the control plane refuses to give up its last member of etcd after a repair (KB 427318): ask the vendor",
 	},
 	{
-		reason: "WaitingForBeforeDeleteHook", text: "a hook of the platform has not let it go yet: see what its extension says (kubectl get extensionconfigs)",
+		reason: "WaitingForBeforeDeleteHook",
+		text:   "a hook of the platform has not let it go yet: see what its extension says (kubectl get extensionconfigs)",
 	},
 	{
-		reason: "WaitingForWorkersDeletion", text: "a worker's Machine does not go: see what it waits for (kubectl describe machines -n NAMESPACE -l cluster.x-k8s.io/cluster-name=CLUSTER)",
+		reason: "WaitingForWorkersDeletion",
+		text: "a worker's Machine does not go: see what it waits for (kubectl describe machines -n NAMESPACE -l " +
+			"cluster.x-k8s.io/cluster-name=CLUSTER)",
 	},
 	{
-		reason: "WaitingForControlPlaneDeletion", text: "the control plane does not go, often for the sake of etcd: kubectl describe kubeadmcontrolplanes -n NAMESPACE -l cluster.x-k8s.io/cluster-name=CLUSTER",
+		reason: "WaitingForControlPlaneDeletion",
+		text: "the control plane does not go, often for the sake of etcd: kubectl describe kubeadmcontrolplanes -n " +
+			"NAMESPACE -l cluster.x-k8s.io/cluster-name=CLUSTER",
 	},
 	{
-		reason: "WaitingForInfrastructureDeletion", text: "the load balancer or the infrastructure object does not go: kubectl describe vspherecluster,virtualmachineservice -n NAMESPACE",
+		reason: "WaitingForInfrastructureDeletion",
+		text: "the load balancer or the infrastructure object does not go: kubectl describe " +
+			"vspherecluster,virtualmachineservice -n NAMESPACE",
 	},
 	{
-		finalizer: "tkg.tanzu.vmware.com/addon", text: "the add-ons controller has left its finalizer behind: see its log, and that it runs (kubectl get pods -A | grep addons)",
+		finalizer: "tkg.tanzu.vmware.com/addon",
+		text: "the add-ons controller has left its finalizer behind: see its log, and that it runs (kubectl get pods -A " +
+			"| grep addons)",
 	},
 	{
-		finalizer: "cluster.cluster.x-k8s.io", text: "the Cluster API waits for what the cluster owns: kubectl get machines,machinedeployments,kubeadmcontrolplanes -n NAMESPACE -l cluster.x-k8s.io/cluster-name=CLUSTER",
+		finalizer: "cluster.cluster.x-k8s.io",
+		text: "the Cluster API waits for what the cluster owns: kubectl get " +
+			"machines,machinedeployments,kubeadmcontrolplanes -n NAMESPACE -l cluster.x-k8s.io/cluster-name=CLUSTER",
 	},
 }
 
