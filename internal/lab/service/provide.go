@@ -94,10 +94,12 @@ func (s *Service) bringUp(ctx context.Context, c *cluster, o owner, capi *unstru
 	if err := s.report(ctx, c, o, capi, c.standing(joined, next)); err != nil {
 		return false, err
 	}
+	before := len(c.nodes)
 	if err := s.retire(ctx, c, true); err != nil {
 		return false, err
 	}
-	if !joined {
+	// What was reported still told of the nodes that have just gone. After a drain that failed first nothing else asks for another report.
+	if !joined || len(c.nodes) < before && !next.rolling {
 		return false, nil
 	}
 	if len(next.make) == 0 && len(next.end) == 0 && !next.rolling {
