@@ -140,7 +140,8 @@ func (c *Cluster) startPlane(ctx context.Context) (*plane.Plane, kubernetes.Inte
 	p, err := plane.Start(ctx, c.host.Group, plane.Options{
 		Name: c.ref.Name, Dir: c.data, Binary: c.host.Binary, Address: c.address,
 		Audit: filepath.Join(c.host.Dir, "audit", c.ref.Namespace+"-"+c.ref.Name+".log"),
-		Controllers: append([]string{"deployment-controller", "replicaset-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller"},
+		Controllers: append([]string{"deployment-controller", "replicaset-controller", "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
+			"disruption-controller"},
 			c.host.machines().Controllers()...),
 		Scheduler: true, Now: c.host.Now,
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -52,6 +53,11 @@ func (c *cluster) noteHanging() bool {
 	before := c.hanging
 	c.hanging = slices.ContainsFunc(c.nodes, func(n *node) bool { return n.address != "" && !n.leaving && n.given.fails != "" })
 	return c.hanging && !before
+}
+
+// draining says whether a node cannot be drained.
+func (c *cluster) draining() bool {
+	return slices.ContainsFunc(c.nodes, func(n *node) bool { return n.leaving && n.drain != "" })
 }
 
 // sync sees which Machines somebody has deleted: those nodes leave, as they do for a MachineSet.
@@ -157,8 +163,9 @@ func (s *Service) join(ctx context.Context, c *cluster, capi *unstructured.Unstr
 	return all, nil
 }
 
-// retire drains the nodes that leave, of those that have joined or of the others, and ends them, with their objects.
-func (s *Service) retire(ctx context.Context, c *cluster, joined bool) error {
+// retire drains the nodes that leave, of those that have joined or of the others, and ends them, with their objects. Those that cannot be
+// drained stay; force drains them all the same.
+func (s *Service) retire(ctx context.Context, c *cluster, joined, force bool) error {
 	var kept []*node
 	defer func() { c.nodes = kept }()
 	for i, n := range c.nodes {
@@ -166,35 +173,65 @@ func (s *Service) retire(ctx context.Context, c *cluster, joined bool) error {
 			kept = append(kept, n)
 			continue
 		}
-		if err := s.retireNode(ctx, c, n); err != nil {
+		gone, err := s.retireNode(ctx, c, n, force)
+		if err != nil {
 			kept = append(kept, c.nodes[i:]...)
 			return err
+		}
+		if !gone {
+			kept = append(kept, n)
 		}
 		c.told = false
 	}
 	return nil
 }
 
-func (s *Service) retireNode(ctx context.Context, c *cluster, n *node) error {
-	if n.joined {
-		if err := c.guest.Drain(ctx, n.name); err != nil {
-			return err
+// retireNode says whether the node is gone.
+func (s *Service) retireNode(ctx context.Context, c *cluster, n *node, force bool) (bool, error) {
+	machine, err := s.find(ctx, s.kinds.machines, c.ref.Namespace, n.name)
+	if err != nil {
+		return false, err
+	}
+	if machine != nil {
+		if err := s.delete(ctx, s.kinds.machines, machine); err != nil {
+			return false, err
 		}
 	}
-	for {
-		machine, err := s.find(ctx, s.kinds.machines, c.ref.Namespace, n.name)
-		if err != nil {
-			return err
-		}
-		if machine == nil {
-			return c.guest.Remove(n.name)
-		}
-		if err := s.delete(ctx, s.kinds.machines, machine); err != nil {
-			return err
-		}
+	if gone, err := s.drain(ctx, c, n, machine, force); err != nil || !gone {
+		return false, err
+	}
+	for machine != nil {
 		// First its VirtualMachine goes, and then the Machine is let go: two looks.
 		if err := s.removeMachine(ctx, c, machine); err != nil {
-			return err
+			return false, err
+		}
+		if machine, err = s.find(ctx, s.kinds.machines, c.ref.Namespace, n.name); err != nil {
+			return false, err
 		}
 	}
+	return true, c.guest.Remove(n.name)
+}
+
+// drain says whether a node is drained. What holds it up is told by its Machine. There is no limit: a nodeDrainTimeout of 0, which is the
+// default, is none (tkg-facts.md §2).
+func (s *Service) drain(ctx context.Context, c *cluster, n *node, machine *unstructured.Unstructured, force bool) (bool, error) {
+	if !n.joined {
+		return true, nil
+	}
+	held, err := c.guest.Drain(ctx, n.name, force)
+	if err != nil {
+		return false, err
+	}
+	if held == "" {
+		n.drain = ""
+		return true, nil
+	}
+	if n.draining.IsZero() {
+		n.draining = s.host.Now().UTC()
+	}
+	n.drain = fmt.Sprintf("Drain not completed yet (started at %s):\n%s", n.draining.Format(time.RFC3339), held)
+	if machine == nil {
+		return false, nil
+	}
+	return false, s.reportMachine(ctx, machine, n)
 }

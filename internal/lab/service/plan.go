@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -65,6 +66,9 @@ type node struct {
 	current, leaving bool
 	// made says that there is a Machine of it.
 	made bool
+	// drain says why it cannot be drained, and draining since when it is tried.
+	drain    string
+	draining time.Time
 }
 
 func (n *node) spec() guest.NodeSpec {
@@ -156,7 +160,11 @@ type poolStep struct {
 func (p pool) next(nodes []*node, atOnce, turn bool) (poolStep, bool) {
 	var out poolStep
 	var fresh, old []*node
-	ready := 0
+	ready, held := 0, false
+	for _, n := range nodes {
+		held = held || n.pool == p.name && n.leaving && n.drain != ""
+	}
+	turn = turn && !held // one that cannot be drained is the one more that there may be
 	for _, n := range nodes {
 		switch {
 		case n.pool != p.name || n.leaving:
@@ -173,7 +181,7 @@ func (p pool) next(nodes []*node, atOnce, turn bool) (poolStep, bool) {
 			ready++
 		}
 	}
-	out.rolling = len(old)+len(out.end) > 0
+	out.rolling = len(old)+len(out.end) > 0 || held
 	total := len(fresh) + len(old)
 	switch {
 	case atOnce:

@@ -153,6 +153,25 @@ func TestPlanReplacesWhatLeaves(t *testing.T) {
 	}
 }
 
+func TestPlanWaitsForDrain(t *testing.T) {
+	t.Parallel()
+	leaving := &node{name: "leaving", pool: "a", revision: "first", joined: true, leaving: true}
+	nodes := []*node{
+		{name: "c", pool: controlPlaneName, revision: "other", joined: true, current: true}, leaving,
+		{name: "old", pool: "a", revision: "first", joined: true}, {name: "new", pool: "a", revision: "other", joined: true, current: true},
+	}
+	for i, held := range []string{"", "* Pod demo/web: cannot evict pod"} {
+		leaving.drain = held
+		next, err := to("other", 2).plan(nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]bool{i == 0, true}, []bool{len(next.make) > 0, next.rolling}); diff != "" {
+			t.Errorf("held by %q: makes nodes, rolls (-want, +got):\n%s", held, diff)
+		}
+	}
+}
+
 func TestRevision(t *testing.T) {
 	t.Parallel()
 	cluster := func(topology string) owner {

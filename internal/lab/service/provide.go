@@ -43,7 +43,8 @@ func (s *Service) provide(ctx context.Context, c *cluster, o owner) (bool, error
 	for _, n := range next.end {
 		n.leaving = true
 	}
-	if err := s.retire(ctx, c, false); err != nil {
+	_, planting := o.object().GetAnnotations()[PlantingAnnotation]
+	if err := s.retire(ctx, c, false, planting); err != nil {
 		return false, err
 	}
 	c.nodes = append(c.nodes, next.make...)
@@ -94,19 +95,20 @@ func (s *Service) bringUp(ctx context.Context, c *cluster, o owner, capi *unstru
 	if err := s.report(ctx, c, o, capi, c.standing(joined, next)); err != nil {
 		return false, err
 	}
+	_, planting := o.object().GetAnnotations()[PlantingAnnotation]
 	before := len(c.nodes)
-	if err := s.retire(ctx, c, true); err != nil {
+	if err := s.retire(ctx, c, true, planting); err != nil {
 		return false, err
 	}
 	// What was reported still told of the nodes that have just gone. After a drain that failed first nothing else asks for another report.
-	if !joined || len(c.nodes) < before && !next.rolling {
+	if !joined || c.draining() || len(c.nodes) < before && !next.rolling {
 		return false, nil
 	}
 	if len(next.make) == 0 && len(next.end) == 0 && !next.rolling {
 		s.settle(c, o)
 		return true, nil
 	}
-	if _, planting := o.object().GetAnnotations()[PlantingAnnotation]; planting || !next.rolling {
+	if planting || !next.rolling {
 		return s.provide(ctx, c, o) // nobody watches this: no reason to go slowly
 	}
 	return false, nil

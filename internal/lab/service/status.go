@@ -228,6 +228,9 @@ func machineConditions(n *node) (now, before []condition) {
 	if !n.current {
 		now[4].message = "* KubeadmConfig is not up-to-date"
 	}
+	if n.drain != "" {
+		now[5].reason, now[5].message = "DrainingNode", n.drain
+	}
 	of := func(kind string, ok bool, reason, message string) condition {
 		if ok {
 			return condition{kind: kind, status: "True"}
@@ -239,6 +242,9 @@ func machineConditions(n *node) (now, before []condition) {
 		of("BootstrapReady", n.rendered, "WaitingForDataSecret", n.given.waits),
 		of("InfrastructureReady", n.address != "", "WaitingForInfrastructure", ""),
 		of("NodeHealthy", n.joined, "WaitingForNodeRef", waiting),
+	}
+	if n.drain != "" {
+		before = append(before, of("DrainingSucceeded", false, "Draining", n.drain))
 	}
 	return now, before
 }
