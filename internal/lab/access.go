@@ -88,7 +88,7 @@ func kubeconfigPath(dir, user string) string { return filepath.Join(dir, "kubeco
 // namespace; editor has the role Can Edit on the namespace, and nothing of TkgServiceConfiguration; viewer may read clusters, and neither
 // TkgServiceConfiguration nor Secrets.
 func grant(ctx context.Context, client kubernetes.Interface) error {
-	for _, name := range []string{namespace, service.PublicNamespace} {
+	for _, name := range []string{namespace, service.PublicNamespace, service.LabNamespace} {
 		_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("making the namespace %s: %w", name, err)

@@ -65,6 +65,8 @@ type daemon struct {
 
 	planted int // how often dev1's nodes have been made
 
+	sources sync.Mutex // held while somebody acts for faults (source.go)
+
 	mu       sync.Mutex
 	state    State
 	current  Scenario
@@ -101,6 +103,7 @@ func Daemon(ctx context.Context, opts DaemonOptions) error {
 	serviceCtx, stopService := context.WithCancel(ctx)
 	defer stopService()
 	group.Go(func() error { return d.service.Run(serviceCtx) })
+	group.Go(func() error { return d.keepSources(ctx) })
 	control, err := d.listen(ctx)
 	if err != nil {
 		return err
@@ -210,7 +213,13 @@ func (d *daemon) prepare(ctx context.Context) error {
 	if err := grant(ctx, typed); err != nil {
 		return err
 	}
-	if err := service.InstallCatalog(ctx, client, d.opts.Generation, namespace); err != nil {
+	if err := service.InstallReleases(ctx, client, d.opts.Generation); err != nil {
+		return err
+	}
+	if err := service.InstallClasses(ctx, client, d.opts.Generation, namespace); err != nil {
+		return err
+	}
+	if err := service.InstallFaults(ctx, client, d.opts.Generation); err != nil {
 		return err
 	}
 	return d.newService()

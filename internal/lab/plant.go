@@ -48,6 +48,9 @@ func (d *daemon) plant(ctx context.Context, to Scenario) error {
 
 // clear takes away what earlier scenarios left besides nodes and configuration.
 func (d *daemon) clear(ctx context.Context) error {
+	if err := d.clearFaults(ctx); err != nil {
+		return err
+	}
 	if err := d.clearVSpherePods(ctx); err != nil {
 		return err
 	}

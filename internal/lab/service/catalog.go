@@ -28,15 +28,24 @@ const (
 	PublicRelease = "v1.34.2---vmware.2-vkr.2"
 )
 
-// InstallCatalog creates what a Supervisor brings along in a vSphere Namespace: ClusterClasses, the rule for their variables, and
-// TanzuKubernetesReleases. What is there stays.
-func InstallCatalog(ctx context.Context, client dynamic.Interface, g Generation, namespace string) error {
+// catalogReleases are the releases that a Supervisor has at first.
+func catalogReleases() []string { return []string{OldRelease, Release, PublicRelease} }
+
+// InstallReleases creates the TanzuKubernetesReleases. What is there stays.
+func InstallReleases(ctx context.Context, client dynamic.Interface, g Generation) error {
 	kinds := g.resources()
-	for _, name := range []string{OldRelease, Release, PublicRelease} {
+	for _, name := range catalogReleases() {
 		if err := putNew(ctx, client.Resource(kinds.releases), tanzuRelease(kinds, name)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// InstallClasses creates what a Supervisor brings along in a vSphere Namespace: ClusterClasses, and the rule for their variables. What is
+// there stays.
+func InstallClasses(ctx context.Context, client dynamic.Interface, g Generation, namespace string) error {
+	kinds := g.resources()
 	if !g.hasClasses() {
 		return nil
 	}
@@ -51,13 +60,7 @@ func InstallCatalog(ctx context.Context, client dynamic.Interface, g Generation,
 			return err
 		}
 	}
-	for resource, object := range variableRules(kinds) {
-		r := schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: resource}
-		if err := putNew(ctx, client.Resource(r), object); err != nil {
-			return err
-		}
-	}
-	return nil
+	return variableRule(kinds).install(ctx, client)
 }
 
 func putNew(ctx context.Context, objects dynamic.ResourceInterface, u *unstructured.Unstructured) error {
@@ -136,10 +139,9 @@ func object(properties map[string]any, required ...string) map[string]any {
 	return out
 }
 
-// variableRules refuse a variable that a Cluster's class does not define, in the words of the Cluster API's webhook
+// variableRule refuses a variable that a Cluster's class does not define, in the words of the Cluster API's webhook
 // (tkg-facts.md §6.4, 16).
-func variableRules(kinds resources) map[string]*unstructured.Unstructured {
-	const name = "cluster-variables.lab.tkgfix.dev"
+func variableRule(kinds resources) policy {
 	refuse := func(classes, variable string) map[string]any {
 		return map[string]any{
 			"expression": fmt.Sprintf("!(%s) || !variables.names.exists(n, n == '%s')", classes, variable),
@@ -147,31 +149,18 @@ func variableRules(kinds resources) map[string]*unstructured.Unstructured {
 			"reason":     "Invalid",
 		}
 	}
-	meta := map[string]any{"name": name}
 	const topology = "has(object.spec) && has(object.spec.topology)"
-	return map[string]*unstructured.Unstructured{
-		"validatingadmissionpolicies": {Object: map[string]any{
-			"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": meta,
-			"spec": map[string]any{
-				"failurePolicy": "Fail",
-				"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
-					"apiGroups": []any{capiGroup}, "apiVersions": []any{kinds.clusters.Version}, "resources": []any{"clusters"}, "operations": []any{"CREATE", "UPDATE"},
-				}}},
-				"variables": []any{
-					map[string]any{"name": "class", "expression": topology + " ? (has(object.spec.topology.classRef) ? object.spec.topology.classRef.name : " +
-						"has(object.spec.topology.class) ? object.spec.topology.class : '') : ''"},
-					map[string]any{"name": "names", "expression": topology + " && has(object.spec.topology.variables) ? object.spec.topology.variables.map(v, v.name) : []"},
-				},
-				"validations": []any{
-					refuse("variables.class == '"+TanzuClassName+"'", osVariable),
-					refuse("variables.class.startsWith('builtin-generic-v')", trustVariable),
-				},
-			},
-		}},
-		"validatingadmissionpolicybindings": {Object: map[string]any{
-			"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta,
-			"spec": map[string]any{"policyName": name, "validationActions": []any{"Deny"}},
-		}},
+	return policy{
+		name: "cluster-variables.lab.tkgfix.dev", resources: []schema.GroupVersionResource{kinds.clusters},
+		variables: []any{
+			variable("class", topology+" ? (has(object.spec.topology.classRef) ? object.spec.topology.classRef.name : "+
+				"has(object.spec.topology.class) ? object.spec.topology.class : '') : ''"),
+			variable("names", topology+" && has(object.spec.topology.variables) ? object.spec.topology.variables.map(v, v.name) : []"),
+		},
+		validations: []any{
+			refuse("variables.class == '"+TanzuClassName+"'", osVariable),
+			refuse("variables.class.startsWith('builtin-generic-v')", trustVariable),
+		},
 	}
 }
 
@@ -186,7 +175,7 @@ func (s *Service) topologyFault(ctx context.Context, o owner) (string, error) {
 	if err != nil || why == "" || class.Namespace != o.object().GetNamespace() {
 		return why, err
 	}
-	if err := InstallCatalog(ctx, s.client, s.generation, class.Namespace); err != nil {
+	if err := InstallClasses(ctx, s.client, s.generation, class.Namespace); err != nil {
 		return "", err
 	}
 	return s.classFault(ctx, class)

@@ -62,11 +62,11 @@ func (s *Service) reference(group, kind, namespace, name string) map[string]any 
 	return map[string]any{"apiGroup": group, "kind": kind, "name": name}
 }
 
-func (c *cluster) capiCluster(kinds resources, tkc *unstructured.Unstructured) *unstructured.Unstructured {
+func (c *cluster) capiCluster(kinds resources, tkc *unstructured.Unstructured, endpoint map[string]any) *unstructured.Unstructured {
 	u := c.object(versionOf(kinds.clusters), "Cluster", c.ref.Name)
 	u.SetOwnerReferences(controlledBy(tkc))
 	u.SetFinalizers([]string{clusterFinalizer})
-	u.Object["spec"] = map[string]any{"controlPlaneEndpoint": c.endpoint()}
+	u.Object["spec"] = map[string]any{"controlPlaneEndpoint": endpoint}
 	return u
 }
 

@@ -75,6 +75,10 @@ func orError(err error, do func() error) error {
 
 // bringUp starts the control plane, lets nodes join it and ends those that are to go.
 func (s *Service) bringUp(ctx context.Context, c *cluster, o owner, capi *unstructured.Unstructured, next step) (bool, error) {
+	if c.misplace(capi) {
+		// Nothing in its status says why (tkg-facts.md §4, name reuse).
+		return false, s.report(ctx, c, o, capi, standing{phase: "creating", reason: "WaitingForControlPlaneInitialized"})
+	}
 	if !c.canStart() {
 		return false, s.report(ctx, c, o, capi, standing{
 			phase: "creating", reason: "WaitingForControlPlaneInitialized", message: "waiting for the first control plane machine",
@@ -130,7 +134,11 @@ func (s *Service) settle(c *cluster, o owner) {
 // name that belongs to an earlier cluster.
 func (s *Service) provideCluster(ctx context.Context, c *cluster, o owner) (capi *unstructured.Unstructured, free bool, err error) {
 	if o.class().Name != "" {
-		return o.object(), true, s.completeSpec(ctx, c, o)
+		if err := s.completeSpec(ctx, c, o); err != nil {
+			return nil, false, err
+		}
+		capi, err = s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name)
+		return capi, capi != nil, err // one that has gone meanwhile is looked at again
 	}
 	capi, err = s.find(ctx, s.kinds.clusters, c.ref.Namespace, c.ref.Name)
 	if err != nil {
@@ -139,16 +147,24 @@ func (s *Service) provideCluster(ctx context.Context, c *cluster, o owner) (capi
 	if capi != nil {
 		return capi, ownedBy(capi, o.object()), nil
 	}
-	capi, err = s.ensure(ctx, s.kinds.clusters, c.capiCluster(s.kinds, o.object()))
+	endpoint, err := s.endpointOf(ctx, c)
+	if err != nil {
+		return nil, false, err
+	}
+	capi, err = s.ensure(ctx, s.kinds.clusters, c.capiCluster(s.kinds, o.object(), endpoint))
 	return capi, err == nil, err
 }
 
 // completeSpec writes into a Cluster's spec what the Cluster API writes there: where its API answers, unless somebody has said that
 // already, and the objects that it is made of.
 func (s *Service) completeSpec(ctx context.Context, c *cluster, o owner) error {
+	endpoint, err := s.endpointOf(ctx, c)
+	if err != nil {
+		return err
+	}
 	return s.edit(ctx, s.kinds.clusters, o.object(), false, func(u *unstructured.Unstructured) {
 		if host, _, _ := unstructured.NestedString(u.Object, "spec", "controlPlaneEndpoint", "host"); host == "" {
-			set(u, c.endpoint(), "spec", "controlPlaneEndpoint")
+			set(u, endpoint, "spec", "controlPlaneEndpoint")
 		}
 		for field, kind := range map[string][2]string{
 			"infrastructureRef": {"vmware.infrastructure.cluster.x-k8s.io", "VSphereCluster"},
@@ -162,6 +178,9 @@ func (s *Service) completeSpec(ctx context.Context, c *cluster, o owner) error {
 }
 
 func (s *Service) provideLoadBalancer(ctx context.Context, c *cluster, capi *unstructured.Unstructured) error {
+	if err := s.sweepService(ctx, c.ref); err != nil {
+		return err
+	}
 	lb, err := s.ensure(ctx, s.kinds.services, c.loadBalancer(s.kinds, capi))
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +15,11 @@ const (
 	waitingForWorkers        = "WaitingForWorkersDeletion"
 	waitingForControlPlane   = "WaitingForControlPlaneDeletion"
 	waitingForInfrastructure = "WaitingForInfrastructureDeletion"
+	deletionCompleted        = "DeletionCompleted"
 )
+
+// lastMember is what the control plane says that does not give up its last member of etcd (tkg-facts.md §4, KB 427318).
+const lastMember = "cluster has fewer than 2 control plane nodes; removing an etcd member is not supported"
 
 // remove takes a cluster down by one step and says whether all of it is gone: workers, control plane, infrastructure, then the Cluster,
 // whose Secrets the garbage collector takes with it, then the TanzuKubernetesCluster if there is one (tkg-facts.md §4).
@@ -36,6 +41,13 @@ func (s *Service) remove(ctx context.Context, c *cluster, o owner) (bool, error)
 		return false, s.removing(ctx, c, o, capi, progress{waitingForWorkers, ""})
 	}
 	for _, controlPlane := range []bool{false, true} {
+		stuck, err := s.has(ctx, c.ref, LastControlPlane)
+		if err != nil {
+			return false, err
+		}
+		if stuck && controlPlane {
+			return false, s.removing(ctx, c, o, capi, progress{waitingForControlPlane, "* KubeadmControlPlane " + c.ref.Name + ": " + lastMember})
+		}
 		left, err := s.removeMachines(ctx, c, controlPlane)
 		if err != nil {
 			return false, err
@@ -52,11 +64,22 @@ func (s *Service) remove(ctx context.Context, c *cluster, o owner) (bool, error)
 	if err != nil {
 		return false, err
 	}
+	survives := false
 	if lb != nil {
+		if survives, err = s.survives(ctx, c, lb); err != nil {
+			return false, err
+		}
+	}
+	if lb != nil && !survives {
 		if err := s.removing(ctx, c, o, capi, progress{waitingForInfrastructure, "* VirtualMachineService: " + c.ref.Name}); err != nil {
 			return false, err
 		}
 		return false, s.removeInfrastructure(ctx, c, lb)
+	}
+	if slices.Contains(capi.GetFinalizers(), addonFinalizer) { // else nobody would see it
+		if err := s.removing(ctx, c, o, capi, progress{deletionCompleted, "Deletion completed"}); err != nil {
+			return false, err
+		}
 	}
 	if o.class().Name != "" {
 		return s.removeRest(ctx, c, o)
@@ -144,6 +167,9 @@ func (s *Service) removeRest(ctx context.Context, c *cluster, o owner) (bool, er
 	if err := s.finalizer(ctx, o.resource(s.kinds), o.object(), o.finalizer(), false); err != nil {
 		return false, err
 	}
+	s.mu.Lock()
+	s.used[c.ref] = c.guest.Address()
+	s.mu.Unlock()
 	s.forget(c.uid)
 	s.log.Info("cluster is gone", "cluster", c.ref.String())
 	s.changed()

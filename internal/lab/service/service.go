@@ -56,6 +56,8 @@ type Service struct {
 
 	mu       sync.Mutex
 	clusters map[types.UID]*cluster
+	// used are the addresses of clusters that are gone, by their names.
+	used map[types.NamespacedName]string
 }
 
 // cluster is what the service remembers of an owner.
@@ -72,8 +74,8 @@ type cluster struct {
 	// settled is the generation that is completely carried out, and planting what it was planted for.
 	settled  int64
 	planting string
-	// hanging says that a node has booted that will never join.
-	hanging bool
+	// hanging says that a node has booted that will never join, misplaced that the Cluster's endpoint is not its own.
+	hanging, misplaced bool
 }
 
 // Options say what a service works on.
@@ -88,7 +90,7 @@ type Options struct {
 
 // New returns a service that does nothing until Run.
 func New(opts Options) *Service {
-	return &Service{client: opts.Client, host: opts.Host, log: opts.Log, changed: opts.Changed, generation: opts.Generation, kinds: opts.Generation.resources(), clusters: map[types.UID]*cluster{}}
+	return &Service{client: opts.Client, host: opts.Host, log: opts.Log, changed: opts.Changed, generation: opts.Generation, kinds: opts.Generation.resources(), clusters: map[types.UID]*cluster{}, used: map[types.NamespacedName]string{}}
 }
 
 // Run reconciles until ctx ends and then ends all workload clusters.
@@ -108,6 +110,9 @@ func (s *Service) Run(ctx context.Context) error {
 			return fmt.Errorf("watching clusters: %w", err)
 		}
 	}
+	if err := s.watchFaults(ctx, factory, queue); err != nil {
+		return err
+	}
 	factory.Start(ctx.Done())
 	var group sync.WaitGroup
 	for range workers {
@@ -121,6 +126,33 @@ func (s *Service) Run(ctx context.Context) error {
 	factory.Shutdown()
 	group.Wait()
 	return s.stopAll()
+}
+
+// watchFaults looks again at all clusters when faults are planted or taken away, and at the releases when one comes or goes.
+func (s *Service) watchFaults(ctx context.Context, factory dynamicinformer.DynamicSharedInformerFactory, queue workqueue.TypedInterface[types.NamespacedName]) error {
+	planted := func(config any) {
+		if u, ok := config.(*unstructured.Unstructured); ok && u.GetNamespace() == LabNamespace && u.GetName() == FaultsName {
+			for ref := range FaultsOf(u) {
+				queue.Add(ref)
+			}
+		}
+	}
+	_, err := factory.ForResource(ConfigMaps).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: planted, UpdateFunc: func(before, now any) { planted(before); planted(now) }, DeleteFunc: planted,
+	})
+	if err != nil {
+		return fmt.Errorf("watching faults: %w", err)
+	}
+	releases := func(any) {
+		if err := s.noteReleases(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("noting releases", "error", err)
+		}
+	}
+	_, err = factory.ForResource(s.kinds.releases).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: releases, DeleteFunc: releases})
+	if err != nil {
+		return fmt.Errorf("watching releases: %w", err)
+	}
+	return nil
 }
 
 func (s *Service) next(ctx context.Context, queue workqueue.TypedRateLimitingInterface[types.NamespacedName]) bool {
@@ -161,19 +193,33 @@ func (s *Service) clusterOf(kind schema.GroupVersionResource, obj any) (types.Na
 
 // reconcile takes one look at a cluster. It says whether there is nothing left to do until an object changes.
 func (s *Service) reconcile(ctx context.Context, ref types.NamespacedName) (bool, error) {
+	if err := s.syncAddonFinalizer(ctx, ref); err != nil {
+		return false, err
+	}
 	o, err := s.findOwner(ctx, ref)
-	if err != nil || o == nil {
-		return true, err
+	if err != nil {
+		return false, err
+	}
+	if o == nil {
+		return true, s.sweepService(ctx, ref)
 	}
 	if paused, _, _ := unstructured.NestedBool(o.object().Object, "spec", "paused"); paused {
 		return true, nil // neither changed nor deleted
+	}
+	deleting := o.object().GetDeletionTimestamp() != nil
+	if deleting && !slices.Contains(o.object().GetFinalizers(), o.finalizer()) {
+		return true, nil // it waits for somebody else
 	}
 	c, err := s.remember(o)
 	if err != nil {
 		return false, err
 	}
-	if o.object().GetDeletionTimestamp() != nil {
-		return s.remove(ctx, c, o)
+	if deleting {
+		gone, err := s.remove(ctx, c, o)
+		if err != nil {
+			err = s.tellRefusal(ctx, c, o, err)
+		}
+		return gone, err
 	}
 	if s.Settled(c.uid, o.object().GetGeneration(), o.object().GetAnnotations()[PlantingAnnotation]) {
 		if whole, err := s.whole(ctx, c); err != nil || whole {
