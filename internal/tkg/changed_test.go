@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -101,4 +102,23 @@ func at(s string) time.Time {
 		panic(err)
 	}
 	return t
+}
+
+// FuzzChanged gives a field manager any set of fields.
+func FuzzChanged(f *testing.F) {
+	f.Add(`{"f:spec": {"f:trust": {}}}`)
+	f.Add(`{"f:spec": {"f:topology": {"f:variables": {"k:{\"name\":\"trust\"}": {"f:value": {}}}}}}`)
+	f.Add(`[`)
+	f.Add(`{"f:data": {"f:trust": 3}, "f:type": {}}`)
+	f.Fuzz(func(t *testing.T, fields string) {
+		when := metav1.NewTime(at("2026-10-01T00:00:00Z"))
+		obj := &unstructured.Unstructured{Object: map[string]any{}}
+		obj.SetCreationTimestamp(metav1.NewTime(at("2026-08-01T00:00:00Z")))
+		obj.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "m", Time: &when, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}})
+		for _, c := range []Change{ServiceTrustChanged(obj), ClusterTrustChanged(obj), VariableChanged(obj, "trust"), SecretKeyChanged(obj, "trust")} {
+			if c.Exact() && c.Until.IsZero() || !c.Until.IsZero() && c.After.After(c.Until) {
+				t.Errorf("a span that ends before it begins: %s", c)
+			}
+		}
+	})
 }
