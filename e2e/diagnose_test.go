@@ -55,7 +55,7 @@ func TestDiagnose(t *testing.T) {
 		r := lab.tkgfix(t, platform, "diagnose", "-n", "team-a", "dev1", port, "--ca", lab.ca("root")).wantCode(t, 0)
 		for _, want := range []string{
 			"team-a/dev1: missing-ca", "why not:", "restart-", "the files that are on the nodes do not make the chain valid",
-			"tkgfix plan documented-fix.yaml --input cluster=team-a/dev1 --input ca=" + lab.ca("root"), "clusters: 1 with a fault",
+			"tkgfix plan registry-trust.yaml --input cluster=team-a/dev1 --input ca=" + lab.ca("root"), "clusters: 1 with a fault",
 		} {
 			if !strings.Contains(r.stdout, want) {
 				t.Errorf("it does not say %q:\n%s", want, r.stdout)

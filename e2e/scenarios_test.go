@@ -39,8 +39,8 @@ func verdicts() map[string]verdict {
 		// Where no pod fails nothing more is looked at, so that there is no cause.
 		"healthy":             {"nothing fails", "", "", unchanged},
 		"own-trust":           {"the cluster's own list is as good", "", "", unchanged},
-		"own-wrong-ca":        {"the cluster's own list has the name and another key", "wrong-ca", "trust", trusted},
-		"own-encoding":        {"the right CA with a layer too many", "wrong-encoding", "trust", trusted},
+		"own-wrong-ca":        {"the cluster's own list has the name and another key", "wrong-ca", "cluster-trust", trusted},
+		"own-encoding":        {"the right CA with a layer too many", "wrong-encoding", "cluster-trust", trusted},
 		"intermediate-anchor": {"Go takes an intermediate for an anchor, though openssl does not (K02)", "", "", unchanged},
 
 		"expired-leaf":         {"only the registry can renew it (C01)", "expired", "server", unchanged},

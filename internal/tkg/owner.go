@@ -156,7 +156,9 @@ const (
 )
 
 // WayOfClass returns the way of a class, whose variables it asks the server for. It blocks on the network.
-func WayOfClass(ctx context.Context, c *kube.Client, class Class) (Way, error) { return wayOf(ctx, c, class) }
+func WayOfClass(ctx context.Context, c *kube.Client, class Class) (Way, error) {
+	return wayOf(ctx, c, class)
+}
 
 // wayOf asks the class which variables it has. A class that cannot be read is judged by its name (tkg-facts.md §1.3, §1.4).
 func wayOf(ctx context.Context, c *kube.Client, class Class) (Way, error) {

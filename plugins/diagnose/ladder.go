@@ -148,6 +148,9 @@ func whyNotOwn(f facts, a answer) string {
 	return ""
 }
 
+// noService is why a namespace's editor does not go by TkgServiceConfiguration (tkg-facts.md §5).
+const noService = "this login may not change TkgServiceConfiguration, which needs the rights of a vSphere administrator"
+
 func whyNotGlobal(f facts, a answer) string {
 	o := f.owner
 	own := whyNotOwn(f, a)
@@ -158,6 +161,8 @@ func whyNotGlobal(f facts, a answer) string {
 		return "TkgServiceConfiguration holds the CA already"
 	case f.idle() != "":
 		return f.idle()
+	case own == "" && !o.May.ServiceTrust:
+		return noService + "; nor is it needed, for the cluster's own trust is enough"
 	case own == "":
 		return harder(globalTrust)
 	case !o.Initialized, a.need == needNodes:
@@ -165,7 +170,7 @@ func whyNotGlobal(f facts, a answer) string {
 	case o.Managed.By != "" && o.Managed.By != byTMC:
 		return "the cluster's own trust does, at its source: " + o.managedBy()
 	case !o.May.ServiceTrust:
-		return "this login may not change TkgServiceConfiguration, which needs the rights of a vSphere administrator"
+		return noService
 	case slices.Contains(f.tried, ownTrust), slices.Contains(f.tried, globalTrust):
 		return "it would be one more way to the same roll"
 	}

@@ -174,6 +174,7 @@ func TestLadder(t *testing.T) {
 		},
 		"editor, TKC": {
 			reason: "the way that a namespace's editor has", in: sick(ownedBy(owner(may(object{"serviceTrust": false})))), cause: "missing-ca", remedy: "cluster-trust",
+			why: map[string]string{"service-trust": "this login may not change TkgServiceConfiguration"},
 		},
 		"administrator without the namespace": {
 			reason: "TkgServiceConfiguration is what is left", in: sick(ownedBy(owner(may(object{"clusterTrust": false})))), cause: "missing-ca", remedy: "service-trust",
