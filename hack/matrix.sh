@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 told=$(mktemp)
 trap 'rm -f "$told"' EXIT
-TKGFIX_E2E_MATRIX=$told "${GO:-go}" test -count=1 -timeout 20m -tags matrix -run '^TestMatrix$' "$@" ./e2e
+TKGFIX_E2E_MATRIX=$told "${GO:-go}" test -count=1 -timeout 20m -tags matrix -run '^TestMatrix$' ./e2e "$@"
 code=$?
 awk -v code="$code" '
 	$1 == "cell" { cells++; if (!($2 in seen)) { seen[$2]; rows[++r] = $2 } if (!($3 in columns)) { columns[$3]; names[++c] = $3 } state[$2, $3] = "FAILED" }

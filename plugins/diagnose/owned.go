@@ -110,3 +110,11 @@ func neverUp(f facts) (answer, bool) {
 		next:    "kubectl describe " + f.owner.resource() + " shows what it waits for",
 	}, true
 }
+
+// restartStop stops a workflow that does not look for the owner: it is the documented fix, which restarts nothing.
+func (f facts) restartStop(nodes string) string {
+	if f.owner.known() {
+		return ""
+	}
+	return "containerd must be restarted on " + nodes + ", which this workflow does not do; nothing needs to be destroyed"
+}

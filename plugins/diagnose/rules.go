@@ -165,14 +165,6 @@ func staleRuntime(f facts) (answer, bool) {
 	}, true
 }
 
-// restartStop stops a workflow that does not look for the owner: it is the documented fix, which restarts nothing.
-func (f facts) restartStop(nodes string) string {
-	if f.owner.known() {
-		return ""
-	}
-	return "containerd must be restarted on " + nodes + ", which this workflow does not do; nothing needs to be destroyed"
-}
-
 // trusted is for nodes that trust what the registry presents: what is left is a pod that waits, or a cause that has nothing to do with
 // TLS.
 func trusted(f facts) (answer, bool) {
