@@ -187,7 +187,7 @@ func (r run) delete(ctx context.Context) error {
 		return err
 	}
 	err = sdk.Effect(ctx, r.host, plugins.EffectSpec{Key: effectDelete, Target: r.deletion.Target}, observe, act)
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err != nil && ctx.Err() != nil { // a step in a process of its own learns of the deadline as a cancellation
 		return plugins.Hint(err, "%s", stuckHint(last, r.ref))
 	}
 	return err
