@@ -131,9 +131,17 @@ func findKube(given string) (string, error) {
 func printNext(out io.Writer, dir string, state lab.State) {
 	fmt.Fprintf(out, "laboratory %s is up (scenario %s)\n\n", dir, state.Scenario)
 	fmt.Fprintf(out, "  export KUBECONFIG=%s\n", filepath.Join(dir, "kubeconfig", "platform.yaml"))
-	fmt.Fprintf(out, "  tkgfix run examples/workflows/documented-fix.yaml \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s --input sshPort=%d\n\n",
-		state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"), state.SSHPort)
+	fmt.Fprintf(out, "  tkgfix run examples/workflows/%s \\\n    --input cluster=team-a/dev1 --input registry=%s --input ca=%s --input workloads=%s --input sshPort=%d\n\n",
+		workflowFor(state.Generation), state.Registry, filepath.Join(dir, "ca", "root.pem"), filepath.Join(dir, "workload.yaml"), state.SSHPort)
 	fmt.Fprintf(out, "  tkgfix-lab down --dir %s\n", dir)
+}
+
+// workflowFor names the workflow that mends a cluster of a generation: what the vendor has documented is about TanzuKubernetesClusters.
+func workflowFor(generation string) string {
+	if service.Generation(generation).Classes() {
+		return "registry-trust.yaml"
+	}
+	return "documented-fix.yaml"
 }
 
 func plantCommand(stdout, stderr io.Writer) *cli.Command {
