@@ -93,7 +93,9 @@ func (s supervisor) testMissionControl(t *testing.T) {
 	for trust, refused := range map[string]bool{`{}`: false, `{"trust":{"additionalTrustedCAs":[{"name":"a","data":"YQ=="}]}}`: true} {
 		u := &unstructured.Unstructured{}
 		text := fmt.Sprintf(`{"apiVersion":"run.tanzu.vmware.com/v1alpha3","kind":"TanzuKubernetesCluster","metadata":{"name":"dev3",
-			"annotations":{"run.tanzu.vmware.com/vmware-system-tmc-managed":"true"}},"spec":{"settings":{"network":%s},"topology":{}}}`, trust)
+			"annotations":{"run.tanzu.vmware.com/vmware-system-tmc-managed":"true"}},"spec":{"settings":{"network":%s},"topology":{
+			"controlPlane":{"replicas":1,"vmClass":"small","storageClass":"gold","tkr":{"reference":{"name":"v1.26.5---vmware.2-fips.1-tkg.1"}}},
+			"nodePools":[{"name":"np1","replicas":1,"vmClass":"small","storageClass":"gold"}]}}}`, trust)
 		if err := u.UnmarshalJSON([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
