@@ -69,6 +69,7 @@ func TestGenerations(t *testing.T) {
 			s.plant(t, "stale-node")
 			s.testFreshMachine(t)
 			s.testRecreate(t)
+			s.testRetire(t)
 		})
 	}
 }

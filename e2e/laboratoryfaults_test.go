@@ -303,8 +303,8 @@ func (s supervisor) roll(t *testing.T, name string) {
 	live := s.get(t, s.clusters(), "team-a", name)
 	variables, _, _ := unstructured.NestedSlice(live.Object, "spec", "topology", "variables")
 	for _, v := range variables {
-		if m := v.(map[string]any); m["name"] == s.variable {
-			m["value"].(map[string]any)["ntp"] = map[string]any{"servers": []any{"other.corp.lab"}}
+		if m := v.(map[string]any); m["name"] == "vmClass" {
+			m["value"] = "guaranteed-large"
 		}
 	}
 	if err := unstructured.SetNestedSlice(live.Object, variables, "spec", "topology", "variables"); err != nil {

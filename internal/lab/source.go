@@ -253,6 +253,25 @@ func (d *daemon) releaseSource(ctx context.Context, client dynamic.Interface, ma
 	return nil
 }
 
+// retired ends a Cluster that is left of a dev1 that was a TanzuKubernetesCluster, and says whether there was one.
+func (d *daemon) retired(ctx context.Context, client dynamic.Interface) (bool, error) {
+	if d.opts.Generation.Classes() {
+		return false, nil
+	}
+	clusters := client.Resource(d.opts.Generation.Resource("cluster.x-k8s.io", "clusters")).Namespace(namespace)
+	live, err := clusters.Get(ctx, sick, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && metav1.GetControllerOf(live) != nil {
+		return false, nil
+	}
+	if err == nil {
+		err = clusters.Delete(ctx, sick, metav1.DeleteOptions{})
+	}
+	if err != nil {
+		return false, fmt.Errorf("deleting cluster %s: %w", sick, err)
+	}
+	return true, waitGone(ctx, clusters, sick)
+}
+
 // clearFaults takes away all faults of the platform before a scenario is planted, brings releases back that are gone, and ends a dev1 that
 // can never become available.
 func (d *daemon) clearFaults(ctx context.Context) error {
@@ -271,6 +290,9 @@ func (d *daemon) clearFaults(ctx context.Context) error {
 		return err
 	}
 	ref := types.NamespacedName{Namespace: namespace, Name: sick}
+	if retired, err := d.retired(ctx, client); err != nil || retired {
+		return err
+	}
 	if !d.service.Misplaced(ref) {
 		return nil
 	}

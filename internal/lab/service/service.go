@@ -222,8 +222,13 @@ func (s *Service) reconcile(ctx context.Context, ref types.NamespacedName) (bool
 		return gone, err
 	}
 	if s.Settled(c.uid, o.object().GetGeneration(), o.object().GetAnnotations()[PlantingAnnotation]) {
-		if whole, err := s.whole(ctx, c); err != nil || whole {
-			return true, err
+		whole, err := s.whole(ctx, c)
+		if err != nil {
+			return false, err
+		}
+		if whole {
+			_, err := s.retireOwner(ctx, c, o)
+			return err == nil, err
 		}
 	}
 	return s.provide(ctx, c, o)
