@@ -113,8 +113,7 @@ func writtenSeen(obj *unstructured.Unstructured, s secretChange) sdk.Observation
 	case now == s.value:
 		return sdk.Observation{State: sdk.Yes, Note: fmt.Sprintf("key %s of %s holds what was planned", s.key, s.change.Target)}
 	}
-	return sdk.Observation{State: sdk.Unknowable, Note: fmt.Sprintf("key %s of %s is there with another content, which somebody else wrote: kubectl get secret %s -n %s -o yaml",
-		s.key, s.change.Target, s.change.Target.Name, s.change.Target.Namespace)}
+	return foreign(s)
 }
 
 // declaredSeen observes whether the owner's list is as approved.
@@ -149,7 +148,8 @@ const settleTime = 3 * time.Minute
 func (r run) waitAndProve(ctx context.Context) ([]remedy.Sight, error) {
 	var sights []remedy.Sight
 	var settled time.Time
-	hint := fmt.Sprintf("the roll goes on by itself; look at it with: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s; then resume this run", r.ref.Namespace, r.ref.Name)
+	hint := fmt.Sprintf("the roll goes on by itself; look at it with: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s; then resume this run",
+		r.ref.Namespace, r.ref.Name)
 	err := remedy.Poll(ctx, r.host, fmt.Sprintf("wait until the nodes of %s are replaced", r.ref), hint, func(ctx context.Context) (bool, string, error) {
 		roll, since, err := r.rolled(ctx)
 		if err != nil || roll.State != tkg.RollSettled {
@@ -199,7 +199,8 @@ func (r run) rolled(ctx context.Context) (tkg.Roll, time.Time, error) {
 	}
 	if now.Hash() != r.after.Hash() {
 		err := fmt.Errorf("the list of trusted CAs of %s was changed while its nodes were replaced", r.owner.Target)
-		return tkg.Roll{}, time.Time{}, plugins.Hint(plugins.WithKind(plugins.KindConflict, err), "a GitOps controller? See who: kubectl get %s %s -n %s -o yaml --show-managed-fields",
+		return tkg.Roll{}, time.Time{}, plugins.Hint(plugins.WithKind(plugins.KindConflict, err),
+			"a GitOps controller? See who: kubectl get %s %s -n %s -o yaml --show-managed-fields",
 			owner.Resource(), r.ref.Name, r.ref.Namespace)
 	}
 	since := tkg.Written(owner.Object, r.way)
@@ -287,6 +288,12 @@ func retiredSeen(obj *unstructured.Unstructured, s secretChange) sdk.Observation
 	case hashText(value) == s.value:
 		return sdk.Observation{State: sdk.No, Note: fmt.Sprintf("key %s of %s is as before", s.key, s.change.Target)}
 	}
-	return sdk.Observation{State: sdk.Unknowable, Note: fmt.Sprintf("key %s of %s has another content now, which somebody else wrote: kubectl get secret %s -n %s -o yaml",
-		s.key, s.change.Target, s.change.Target.Name, s.change.Target.Namespace)}
+	return foreign(s)
+}
+
+// foreign is the observation of a key that somebody else wrote.
+func foreign(s secretChange) sdk.Observation {
+	t := s.change.Target
+	return sdk.Observation{State: sdk.Unknowable, Note: fmt.Sprintf("key %s of %s holds what this run did not see or write: "+
+		"kubectl get secret %s -n %s -o yaml", s.key, t, t.Name, t.Namespace)}
 }

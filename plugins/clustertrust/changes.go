@@ -207,7 +207,7 @@ func readApproved(changes []plugins.PlannedChange) (approved, error) {
 			a.write, err = secretKey(c, c.After)
 		case c.Target.Kind == "Secret" && c.Target.Group == "" && owners == 1 && a.retire == nil && c.Action == plugins.Update:
 			a.retire, err = secretKey(c, c.Before)
-		case c.Action == plugins.Update && c.Target.UID != "" && (c.Target.Kind == tkg.TKCKind && c.Target.Group == tkg.RunGroup || c.Target.Kind == tkg.ClusterKind && c.Target.Group == tkg.ClusterGroup):
+		case c.Action == plugins.Update && isOwner(c.Target):
 			owners++
 			err = a.readOwner(c)
 		default:
@@ -226,6 +226,10 @@ func readApproved(changes []plugins.PlannedChange) (approved, error) {
 		}
 	}
 	return a, nil
+}
+
+func isOwner(t plugins.Target) bool {
+	return t.UID != "" && (t.Kind == tkg.TKCKind && t.Group == tkg.RunGroup || t.Kind == tkg.ClusterKind && t.Group == tkg.ClusterGroup)
 }
 
 func (a *approved) readOwner(c plugins.PlannedChange) error {

@@ -141,7 +141,8 @@ const patience = 3 * time.Minute
 func (r run) waitAndProve(ctx context.Context, done int) ([]remedy.Sight, error) {
 	var sights []remedy.Sight
 	var settled time.Time
-	hint := fmt.Sprintf("the pool makes a new node by itself; look at it with: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s; then resume this run", r.ref.Namespace, r.ref.Name)
+	hint := fmt.Sprintf("the pool makes a new node by itself; look at it with: kubectl get machines -n %s -l cluster.x-k8s.io/cluster-name=%s; then resume this run",
+		r.ref.Namespace, r.ref.Name)
 	err := remedy.Poll(ctx, r.host, fmt.Sprintf("wait for a new node in the place of %s", nodeOf(r.changes[done])), hint, func(ctx context.Context) (bool, string, error) {
 		roll, err := r.roll(ctx)
 		if err != nil || roll.State != tkg.RollSettled {

@@ -83,7 +83,9 @@ func (s step) look(ctx context.Context, c *kube.Client, nodes plugins.Nodes, r r
 }
 
 // see lets the workers shake hands with the registry.
-func (s step) see(ctx context.Context, c *kube.Client, nodes plugins.Nodes, ref tkg.Ref, registry string, roll tkg.Roll, candidate []*x509.Certificate) ([]remedy.Sight, error) {
+func (s step) see(ctx context.Context, c *kube.Client, nodes plugins.Nodes, ref tkg.Ref, registry string, roll tkg.Roll,
+	candidate []*x509.Certificate,
+) ([]remedy.Sight, error) {
 	workers, err := nodelook.FindWorkers(ctx, c, nodes, ref)
 	if err != nil {
 		return nil, err
