@@ -42,7 +42,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}
@@ -159,7 +159,8 @@ func (r run) waitAndProve(ctx context.Context) ([]remedy.Sight, error) {
 		if settled.IsZero() {
 			settled = r.env.Now()
 		}
-		if sights, err = r.see(ctx, r.c, r.nodes, r.ref, r.registry, roll, nil); err != nil {
+		ask := remedy.Request{Ref: r.ref, Registry: r.registry}
+		if sights, err = ask.SeeWorkers(ctx, r.c, r.nodes, roll, r.env.Now); err != nil {
 			return false, roll.Note, err
 		}
 		note := unsettled(sights, since)

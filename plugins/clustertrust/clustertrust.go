@@ -7,16 +7,13 @@
 package clustertrust
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 
-	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
-	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -85,35 +82,23 @@ func (step) Describe() plugins.Description {
 
 // request is the input with its file read.
 type request struct {
-	input
-	ref       tkg.Ref
-	candidate []*x509.Certificate
+	remedy.Request
+	name string
 }
 
 func parse(raw json.RawMessage) (request, error) {
 	in, err := sdk.Input[input](raw)
-	r := request{input: in}
 	if err != nil {
-		return r, err
-	}
-	if r.ref, err = tkg.ParseRef(in.Cluster); err != nil {
-		return r, err
-	}
-	if _, _, err = handshake.HostPort(in.Registry); err != nil {
-		return r, err
+		return request{}, err
 	}
 	if in.Name != "" && !tkg.ValidTrustName(in.Name) {
 		err := fmt.Errorf("%q cannot be the name of a trusted CA", in.Name)
-		return r, plugins.Hint(err, "use letters, digits, dashes, underscores and dots only, such as corp-root-2026")
+		return request{}, plugins.Hint(err, "use letters, digits, dashes, underscores and dots only, such as corp-root-2026")
 	}
-	r.candidate, err = inputfile.Candidate(in.CA)
+	common, err := remedy.ReadRequest(in.Cluster, in.Registry)
+	r := request{Request: common, name: in.Name}
+	if err == nil {
+		r.Candidate, err = inputfile.Candidate(in.CA)
+	}
 	return r, err
-}
-
-func connect(conn plugins.Connections) (*kube.Client, plugins.Nodes, error) {
-	if conn.Supervisor == nil || conn.Nodes == nil {
-		return nil, plugins.Nodes{}, errors.New("no connection to the Supervisor and the nodes was given")
-	}
-	c, err := kube.New(*conn.Supervisor)
-	return c, *conn.Nodes, err
 }

@@ -2,13 +2,11 @@ package clustertrust
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
-	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
@@ -31,7 +29,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}
@@ -40,12 +38,12 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 		return none, err
 	}
 	trusted := remedy.AllTrust(f.sights)
-	d, err := f.decide(r.candidate, r.Name, !trusted)
+	d, err := f.decide(r.Candidate, r.name, !trusted)
 	if err != nil {
 		return none, err
 	}
 	held := d.choice.Act == tkg.Keep
-	again := d.choice.Act == tkg.Replace && f.entries[d.choice.Index].Right && f.entries[d.choice.Index].HoldsAll(r.candidate)
+	again := d.choice.Act == tkg.Replace && f.entries[d.choice.Index].Right && f.entries[d.choice.Index].HoldsAll(r.Candidate)
 	switch {
 	// A wedge is mended even if the nodes that are left trust the registry: its new ones do not come up with what is declared.
 	case trusted && (held || f.roll.State != tkg.RollStuck):
@@ -59,35 +57,18 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 func (s step) look(ctx context.Context, c *kube.Client, nodes plugins.Nodes, r request) (found, error) {
 	var f found
 	var err error
-	if f.world, err = read(ctx, c, r.ref); err != nil {
+	if f.world, err = read(ctx, c, r.Ref); err != nil {
 		return f, err
 	}
 	if f.roll, err = tkg.ReadRoll(ctx, c, f.owner, time.Time{}, s.env.Now()); err != nil {
 		return f, err
 	}
-	f.sights, err = s.see(ctx, c, nodes, r.ref, r.Registry, f.roll, r.candidate)
+	f.sights, err = r.SeeWorkers(ctx, c, nodes, f.roll, s.env.Now)
 	return f, err
 }
 
-// see lets the workers shake hands with the registry.
-func (s step) see(ctx context.Context, c *kube.Client, nodes plugins.Nodes, ref tkg.Ref, registry string, roll tkg.Roll,
-	candidate []*x509.Certificate,
-) ([]remedy.Sight, error) {
-	workers, err := nodelook.FindWorkers(ctx, c, nodes, ref)
-	if err != nil {
-		return nil, err
-	}
-	ask, err := nodelook.Request(registry)
-	if err != nil {
-		return nil, err
-	}
-	ask.Now, ask.Candidate = s.env.Now, candidate
-	sights := remedy.See(ctx, workers, ask, remedy.Joined(roll))
-	return sights, ctx.Err()
-}
-
 func (f found) unchanged(r request, d decision) (plugins.PlanResponse, error) {
-	out := output{Cluster: r.ref.String()}
+	out := output{Cluster: r.Ref.String()}
 	if d.choice.Act == tkg.Keep {
 		out.Name, out.Secret = d.choice.Name, d.secret
 	}
@@ -97,14 +78,14 @@ func (f found) unchanged(r request, d decision) (plugins.PlanResponse, error) {
 		Outputs:  raw,
 		Evidence: append([]plugins.Evidence{f.evidence()}, remedy.ProofEvidence(r.Registry, f.sights)...),
 		Warnings: remedy.Unasked(f.sights),
-		Summary:  fmt.Sprintf("each of the %d workers of %s that were asked trusts %s: nothing to change", len(asked), r.ref, r.Registry),
+		Summary:  fmt.Sprintf("each of the %d workers of %s that were asked trusts %s: nothing to change", len(asked), r.Ref, r.Registry),
 	}, err
 }
 
 // plan puts together the changes and what speaks against them.
 func (f found) plan(ctx context.Context, c *kube.Client, r request, d decision) (plugins.PlanResponse, error) {
 	var none plugins.PlanResponse
-	changes, err := f.changes(d, r.candidate)
+	changes, err := f.changes(d, r.Candidate)
 	if err != nil {
 		return none, err
 	}
@@ -116,11 +97,11 @@ func (f found) plan(ctx context.Context, c *kube.Client, r request, d decision) 
 	if err != nil {
 		return none, err
 	}
-	raw, err := sdk.Output(output{Cluster: r.ref.String(), Changed: true, Name: d.choice.Name, Secret: d.secret})
+	raw, err := sdk.Output(output{Cluster: r.Ref.String(), Changed: true, Name: d.choice.Name, Secret: d.secret})
 	if err != nil {
 		return none, err
 	}
-	warnings := append(f.lostWarnings(d, r.candidate), remedy.DrainWarnings(ctx, c, r.ref)...)
+	warnings := append(f.lostWarnings(d, r.Candidate), remedy.DrainWarnings(ctx, c, r.Ref)...)
 	if f.roll.State == tkg.Rolling || f.roll.State == tkg.RollStuck {
 		warnings = append(warnings, "machines are being replaced already, and this change begins anew: "+f.roll.Note)
 	}
@@ -134,7 +115,7 @@ func (f found) plan(ctx context.Context, c *kube.Client, r request, d decision) 
 		Blocks:   append(append(f.blocks(r), blocks...), f.overrideBlocks()...),
 		Evidence: append(evidence, tried...),
 		Warnings: append(warnings, remedy.Unasked(f.sights)...),
-		Summary:  fmt.Sprintf("%s in the trust of %s: %s", f.act(d), r.ref, d.choice.Why),
+		Summary:  fmt.Sprintf("%s in the trust of %s: %s", f.act(d), r.Ref, d.choice.Why),
 	}, nil
 }
 

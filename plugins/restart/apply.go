@@ -42,7 +42,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}

@@ -6,15 +6,11 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
-	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
-	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
@@ -84,34 +80,19 @@ func (step) Describe() plugins.Description {
 }
 
 // request is the input with its file read.
-type request struct {
-	input
-	ref       tkg.Ref
-	candidate []*x509.Certificate
-}
+type request struct{ remedy.Request }
 
 func parse(raw json.RawMessage) (request, error) {
 	in, err := sdk.Input[input](raw)
-	r := request{input: in}
 	if err != nil {
-		return r, err
+		return request{}, err
 	}
-	if r.ref, err = tkg.ParseRef(in.Cluster); err != nil {
-		return r, err
+	common, err := remedy.ReadRequest(in.Cluster, in.Registry)
+	r := request{common}
+	if err == nil && in.CA != "" {
+		r.Candidate, err = inputfile.Candidate(in.CA)
 	}
-	if _, _, err = handshake.HostPort(in.Registry); err != nil || in.CA == "" {
-		return r, err
-	}
-	r.candidate, err = inputfile.Candidate(in.CA)
 	return r, err
-}
-
-func connect(conn plugins.Connections) (*kube.Client, plugins.Nodes, error) {
-	if conn.Supervisor == nil || conn.Nodes == nil {
-		return nil, plugins.Nodes{}, errors.New("no connection to the Supervisor and the nodes was given")
-	}
-	c, err := kube.New(*conn.Supervisor)
-	return c, *conn.Nodes, err
 }
 
 // Plan lets each worker shake hands and finds those whose containerd is older than their trust.
@@ -121,15 +102,15 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}
-	workers, err := nodelook.FindWorkers(ctx, c, nodes, r.ref)
+	workers, err := nodelook.FindWorkers(ctx, c, nodes, r.Ref)
 	if err != nil {
 		return none, err
 	}
-	sights, err := s.see(ctx, workers, r.Registry, r.candidate)
+	sights, err := s.see(ctx, workers, r.Registry, r.Candidate)
 	if err != nil {
 		return none, err
 	}
@@ -151,7 +132,7 @@ func (s step) see(ctx context.Context, workers nodelook.Workers, registry string
 }
 
 func (r request) plan(nodes plugins.Nodes, sights []remedy.Sight) (plugins.PlanResponse, error) {
-	out := output{Cluster: r.ref.String(), Restarted: []string{}}
+	out := output{Cluster: r.Ref.String(), Restarted: []string{}}
 	resp := plugins.PlanResponse{Evidence: remedy.ProofEvidence(r.Registry, sights), Warnings: remedy.Unasked(sights)}
 	for _, s := range sights {
 		if !s.Older() {
@@ -185,7 +166,7 @@ func (r request) plan(nodes plugins.Nodes, sights []remedy.Sight) (plugins.PlanR
 const viaSSH = "ssh"
 
 func (r request) change(s remedy.Sight) plugins.PlannedChange {
-	target := plugins.Target{Cluster: r.ref.String(), Kind: kind, Name: s.Node.Name, UID: string(s.Node.MachineUID)}
+	target := plugins.Target{Cluster: r.Ref.String(), Kind: kind, Name: s.Node.Name, UID: string(s.Node.MachineUID)}
 	started := stamp(s.Look.Containerd.Started)
 	before, _ := json.Marshal(map[string]string{fieldStarted: started}) // strings alone: it cannot go wrong
 	after, _ := json.Marshal(map[string]string{fieldStarted: "anew"})
@@ -203,9 +184,9 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (r request) summary(n int, sights []remedy.Sight) string {
 	switch {
 	case n > 0:
-		return fmt.Sprintf("restart containerd on %d of the %d workers of %s", n, len(sights), r.ref)
+		return fmt.Sprintf("restart containerd on %d of the %d workers of %s", n, len(sights), r.Ref)
 	case remedy.AllTrust(sights):
-		return fmt.Sprintf("each of the %d workers of %s that were asked trusts %s: nothing to restart", len(remedy.Asked(sights)), r.ref, r.Registry)
+		return fmt.Sprintf("each of the %d workers of %s that were asked trusts %s: nothing to restart", len(remedy.Asked(sights)), r.Ref, r.Registry)
 	}
-	return fmt.Sprintf("no containerd of %s is older than a trust that would be right: a restart would not help", r.ref)
+	return fmt.Sprintf("no containerd of %s is older than a trust that would be right: a restart would not help", r.Ref)
 }

@@ -61,7 +61,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := request{input: input{Registry: "reg.lab"}, ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}}
+			r := request{remedy.Request{Registry: "reg.lab", Ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}}}
 			resp, err := r.plan(plugins.Nodes{Via: tc.via}, tc.sights)
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +86,7 @@ func TestPlan(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
-	r := request{input: input{Registry: "reg.lab"}, ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}}
+	r := request{remedy.Request{Registry: "reg.lab", Ref: tkg.Ref{Namespace: "team-a", Name: "dev1"}}}
 	for name, change := range map[string]func(*plugins.PlannedChange){
 		"delete":          func(c *plugins.PlannedChange) { c.Action = plugins.Delete },
 		"another kind":    func(c *plugins.PlannedChange) { c.Target.Kind = "kubelet" },

@@ -46,7 +46,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	if err := check(req.Changes, ref); err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}
@@ -152,7 +152,7 @@ func (r run) waitAndProve(ctx context.Context, done int) ([]remedy.Sight, error)
 		if settled.IsZero() {
 			settled = r.env.Now()
 		}
-		all, err := r.see(ctx, r.c, r.nodes, r.ref, r.registry, roll, nil)
+		all, err := remedy.Request{Ref: r.ref, Registry: r.registry}.SeeWorkers(ctx, r.c, r.nodes, roll, r.env.Now)
 		if err != nil {
 			return false, roll.Note, err
 		}

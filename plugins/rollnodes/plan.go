@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tkgfix/tkgfix/internal/kube"
-	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
@@ -41,7 +40,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	c, nodes, err := connect(req.Connections)
+	c, nodes, err := remedy.Connect(req.Connections)
 	if err != nil {
 		return none, err
 	}
@@ -54,7 +53,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	case remedy.AllTrust(f.sights) || len(stale) == 0 && len(remedy.Asked(f.sights)) > 0:
 		return f.unchanged(r)
 	case f.roll.State == tkg.Rolling:
-		return none, plugins.NotYet("machines of %s are being replaced already: %s", r.ref, f.roll.Note)
+		return none, plugins.NotYet("machines of %s are being replaced already: %s", r.Ref, f.roll.Note)
 	}
 	return f.plan(ctx, c, r, stale)
 }
@@ -62,7 +61,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 func (s step) look(ctx context.Context, c *kube.Client, nodes plugins.Nodes, r request) (found, error) {
 	var f found
 	var err error
-	if f.owner, err = tkg.FindOwner(ctx, c, r.ref); err != nil {
+	if f.owner, err = tkg.FindOwner(ctx, c, r.Ref); err != nil {
 		return f, err
 	}
 	if f.cluster, err = remedy.ClusterOf(ctx, c, f.owner); err != nil {
@@ -71,31 +70,15 @@ func (s step) look(ctx context.Context, c *kube.Client, nodes plugins.Nodes, r r
 	if err := remedy.Going(f.owner, f.cluster); err != nil {
 		return f, err
 	}
-	if f.machines, err = tkg.Machines(ctx, c, r.ref); err != nil {
+	if f.machines, err = tkg.Machines(ctx, c, r.Ref); err != nil {
 		return f, err
 	}
 	f.roll = tkg.RollOf(f.owner, f.cluster, f.machines, time.Time{}, s.env.Now())
 	if f.declared, f.notes, err = tkg.ReadTrust(ctx, c, f.owner); err != nil {
 		return f, err
 	}
-	f.sights, err = s.see(ctx, c, nodes, r.ref, r.Registry, f.roll, r.candidate)
+	f.sights, err = r.SeeWorkers(ctx, c, nodes, f.roll, s.env.Now)
 	return f, err
-}
-
-// see lets the workers shake hands with the registry.
-func (s step) see(ctx context.Context, c *kube.Client, nodes plugins.Nodes, ref tkg.Ref, registry string, roll tkg.Roll,
-	candidate []*x509.Certificate,
-) ([]remedy.Sight, error) {
-	workers, err := nodelook.FindWorkers(ctx, c, nodes, ref)
-	if err != nil {
-		return nil, err
-	}
-	ask, err := nodelook.Request(registry)
-	if err != nil {
-		return nil, err
-	}
-	ask.Now, ask.Candidate = s.env.Now, candidate
-	return remedy.See(ctx, workers, ask, remedy.Joined(roll)), ctx.Err()
 }
 
 // stale are the workers that do not trust the registry for want of what is declared: not those whose containerd has not read it.
@@ -108,10 +91,10 @@ func (f found) stale() []remedy.Sight {
 }
 
 func (f found) unchanged(r request) (plugins.PlanResponse, error) {
-	raw, err := sdk.Output(output{Cluster: r.ref.String(), Rolled: []string{}})
+	raw, err := sdk.Output(output{Cluster: r.Ref.String(), Rolled: []string{}})
 	return plugins.PlanResponse{
 		Outputs: raw, Evidence: remedy.ProofEvidence(r.Registry, f.sights), Warnings: remedy.Unasked(f.sights),
-		Summary: fmt.Sprintf("no worker of %s lacks what is declared for it: nothing to roll", r.ref),
+		Summary: fmt.Sprintf("no worker of %s lacks what is declared for it: nothing to roll", r.Ref),
 	}, err
 }
 
@@ -122,12 +105,12 @@ func (f found) plan(ctx context.Context, c *kube.Client, r request, stale []reme
 	if err != nil {
 		return none, err
 	}
-	out := output{Cluster: r.ref.String(), Rolled: []string{}}
+	out := output{Cluster: r.Ref.String(), Rolled: []string{}}
 	blocks := slices.Concat(remedy.PausedBlocks(f.owner, f.cluster), f.declaredBlocks(r, stale), remedy.ProofBlocks(r.Registry, f.sights))
 	if f.roll.State == tkg.RollStuck {
 		blocks = append(blocks, plugins.Block{
 			Reason: "machines are being replaced already, and that does not go on: " + f.roll.Note,
-			Hint:   fmt.Sprintf("see what holds it: kubectl describe machines -n %s -l cluster.x-k8s.io/cluster-name=%s", r.ref.Namespace, r.ref.Name),
+			Hint:   fmt.Sprintf("see what holds it: kubectl describe machines -n %s -l cluster.x-k8s.io/cluster-name=%s", r.Ref.Namespace, r.Ref.Name),
 		})
 	}
 	var changes []plugins.PlannedChange
@@ -150,8 +133,8 @@ func (f found) plan(ctx context.Context, c *kube.Client, r request, stale []reme
 	return plugins.PlanResponse{
 		Outputs: raw, Changes: changes, Blocks: blocks,
 		Evidence: append(remedy.ProofEvidence(r.Registry, f.sights), evidence...),
-		Warnings: slices.Concat(remedy.DrainWarnings(ctx, c, r.ref), f.notes, remedy.Unasked(f.sights)),
-		Summary:  fmt.Sprintf("replace %d of the %d workers of %s, which are older than what is declared", len(stale), len(f.sights), r.ref),
+		Warnings: slices.Concat(remedy.DrainWarnings(ctx, c, r.Ref), f.notes, remedy.Unasked(f.sights)),
+		Summary:  fmt.Sprintf("replace %d of the %d workers of %s, which are older than what is declared", len(stale), len(f.sights), r.Ref),
 	}, err
 }
 
@@ -207,7 +190,7 @@ func (f found) holding(candidate []*x509.Certificate) []tkg.Declared {
 
 // declaredBlocks says why new nodes would be no better: the candidate is not declared, or a node that is younger lacks it all the same.
 func (f found) declaredBlocks(r request, stale []remedy.Sight) []plugins.Block {
-	holding := f.holding(r.candidate)
+	holding := f.holding(r.Candidate)
 	hint := "let the step patch-cluster-trust declare it, which has the nodes replaced as well"
 	if len(holding) == 0 {
 		return []plugins.Block{{Reason: "nothing that is declared for the cluster gives new nodes the candidate CA", Hint: hint}}

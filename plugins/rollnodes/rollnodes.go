@@ -4,15 +4,11 @@
 package rollnodes
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 
-	"github.com/tkgfix/tkgfix/internal/handshake"
 	"github.com/tkgfix/tkgfix/internal/inputfile"
-	"github.com/tkgfix/tkgfix/internal/kube"
-	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -74,32 +70,17 @@ func (step) Describe() plugins.Description {
 }
 
 // request is the input with its file read.
-type request struct {
-	input
-	ref       tkg.Ref
-	candidate []*x509.Certificate
-}
+type request struct{ remedy.Request }
 
 func parse(raw json.RawMessage) (request, error) {
 	in, err := sdk.Input[input](raw)
-	r := request{input: in}
 	if err != nil {
-		return r, err
+		return request{}, err
 	}
-	if r.ref, err = tkg.ParseRef(in.Cluster); err != nil {
-		return r, err
+	common, err := remedy.ReadRequest(in.Cluster, in.Registry)
+	r := request{common}
+	if err == nil {
+		r.Candidate, err = inputfile.Candidate(in.CA)
 	}
-	if _, _, err = handshake.HostPort(in.Registry); err != nil {
-		return r, err
-	}
-	r.candidate, err = inputfile.Candidate(in.CA)
 	return r, err
-}
-
-func connect(conn plugins.Connections) (*kube.Client, plugins.Nodes, error) {
-	if conn.Supervisor == nil || conn.Nodes == nil {
-		return nil, plugins.Nodes{}, errors.New("no connection to the Supervisor and the nodes was given")
-	}
-	c, err := kube.New(*conn.Supervisor)
-	return c, *conn.Nodes, err
 }

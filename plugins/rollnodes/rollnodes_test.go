@@ -108,7 +108,7 @@ func TestDeclaredBlocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := found{declared: tc.declared}
-			blocks := f.declaredBlocks(request{candidate: []*x509.Certificate{ca}}, tc.stale)
+			blocks := f.declaredBlocks(request{remedy.Request{Candidate: []*x509.Certificate{ca}}}, tc.stale)
 			got := ""
 			for _, b := range blocks {
 				got += b.Reason
