@@ -135,14 +135,14 @@ func caEntries(trust any) []map[string]any {
 // render takes the bytes of the Secrets as they are now: the content of a file with encoding base64 (tkg-facts.md §1.0). What does not
 // decode to PEM ends the boot before the node joins. A key that is missing is waited for, as the bootstrap provider of the Cluster API
 // does with contentFrom (tkg-facts.md §2).
-func (o classOwner) render(ctx context.Context, s *Service) (rendering, error) {
+func (o classOwner) render(ctx context.Context, find finder) (rendering, error) {
 	var out rendering
 	for _, d := range o.trust() {
 		if d.content != "" {
 			out.trust = append(out.trust, vm.Trust{Name: d.file, Data: base64.StdEncoding.EncodeToString([]byte(d.content))})
 			continue
 		}
-		data, waits, err := s.secretKey(ctx, o.capi.GetNamespace(), d.secret, d.key)
+		data, waits, err := secretKey(ctx, find, types.NamespacedName{Namespace: o.capi.GetNamespace(), Name: d.secret}, d.key)
 		if err != nil || waits != "" {
 			return rendering{waits: waits}, err
 		}
@@ -161,21 +161,21 @@ func hasPEM(data []byte) bool {
 }
 
 // secretKey returns the bytes of a key, or what is missing.
-func (s *Service) secretKey(ctx context.Context, namespace, name, key string) (data []byte, waits string, err error) {
-	secret, err := s.find(ctx, s.kinds.secrets, namespace, name)
+func secretKey(ctx context.Context, find finder, of types.NamespacedName, key string) (data []byte, waits string, err error) {
+	secret, err := find(ctx, schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, of.Namespace, of.Name)
 	if err != nil {
 		return nil, "", err
 	}
 	if secret == nil {
-		return nil, fmt.Sprintf("Secret %s/%s not found", namespace, name), nil
+		return nil, fmt.Sprintf("Secret %s not found", of), nil
 	}
 	encoded, ok, _ := unstructured.NestedString(secret.Object, "data", key)
 	if !ok {
-		return nil, fmt.Sprintf("Secret %s/%s has no key %s", namespace, name, key), nil
+		return nil, fmt.Sprintf("Secret %s has no key %s", of, key), nil
 	}
 	data, err = base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, "", fmt.Errorf("reading Secret %s: %w", name, err)
+		return nil, "", fmt.Errorf("reading Secret %s: %w", of, err)
 	}
 	return data, "", nil
 }

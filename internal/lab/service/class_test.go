@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -8,9 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic/fake"
 
 	"github.com/tkgfix/tkgfix/internal/lab/ca"
 )
@@ -73,9 +73,14 @@ func TestRenderClassTrust(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &Service{client: fake.NewSimpleDynamicClient(runtime.NewScheme(), secret), kinds: TanzuClass.resources()}
+			find := func(_ context.Context, _ schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
+				if namespace == secret.GetNamespace() && name == secret.GetName() {
+					return secret, nil
+				}
+				return nil, nil
+			}
 			o := classOwner{parse(t, "kind: Cluster\nmetadata: {name: dev1, namespace: team-a}\nspec: {topology: {variables: "+tc.variables+"}}")}
-			got, err := o.render(t.Context(), s)
+			got, err := o.render(t.Context(), find)
 			if err != nil {
 				t.Fatal(err)
 			}

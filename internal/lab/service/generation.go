@@ -89,12 +89,12 @@ func (g Generation) Resource(group, name string) schema.GroupVersionResource {
 
 // resources are the kinds that the service works with.
 type resources struct {
-	configurations, tkcs, releases, clusters, machines, classes, vms, services, secrets schema.GroupVersionResource
+	tkcs, releases, clusters, machines, classes, vms, services, secrets schema.GroupVersionResource
 }
 
 func (g Generation) resources() resources {
 	return resources{
-		configurations: g.Resource(runGroup, "tkgserviceconfigurations"), tkcs: g.Resource(runGroup, "tanzukubernetesclusters"),
+		tkcs: g.Resource(runGroup, "tanzukubernetesclusters"),
 		releases: g.Resource(runGroup, "tanzukubernetesreleases"),
 		clusters: g.Resource(capiGroup, "clusters"), machines: g.Resource(capiGroup, "machines"), classes: g.Resource(capiGroup, "clusterclasses"),
 		vms: g.Resource(vmopGroup, "virtualmachines"), services: g.Resource(vmopGroup, "virtualmachineservices"),

@@ -100,7 +100,7 @@ func (s *Service) provideNode(ctx context.Context, c *cluster, capi *unstructure
 	}
 	n.made = true
 	if !n.rendered {
-		if n.given, err = o.render(ctx, s); err != nil {
+		if n.given, err = o.render(ctx, s.find); err != nil {
 			return err
 		}
 		n.rendered = n.given.waits == ""

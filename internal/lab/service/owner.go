@@ -32,7 +32,7 @@ type owner interface {
 	// content is the part of the spec by a change of which nodes are replaced, apart from how many there are.
 	content() any
 	// render returns the trust of a node that is made now.
-	render(context.Context, *Service) (rendering, error)
+	render(context.Context, finder) (rendering, error)
 }
 
 // rendering is what the first boot of a node gets as trust.
@@ -103,3 +103,6 @@ func (s *Service) find(ctx context.Context, gvr schema.GroupVersionResource, nam
 	}
 	return u, nil
 }
+
+// finder returns the object, nil if there is none.
+type finder func(ctx context.Context, gvr schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error)

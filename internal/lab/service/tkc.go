@@ -50,8 +50,9 @@ func (o tkcOwner) pools() []pool {
 
 // render joins the default trust of TkgServiceConfiguration, as it is now, with the cluster's own. A wrong entry stops no node: it is a
 // file that counts for nothing (tkg-facts.md §1.0).
-func (o tkcOwner) render(ctx context.Context, s *Service) (rendering, error) {
-	configuration, err := s.find(ctx, s.kinds.configurations, "", configurationName)
+func (o tkcOwner) render(ctx context.Context, find finder) (rendering, error) {
+	kind := schema.GroupVersionResource{Group: runGroup, Version: o.tkc.GroupVersionKind().Version, Resource: "tkgserviceconfigurations"}
+	configuration, err := find(ctx, kind, "", configurationName)
 	if err != nil {
 		return rendering{}, err
 	}
