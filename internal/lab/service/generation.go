@@ -94,7 +94,7 @@ type resources struct {
 
 func (g Generation) resources() resources {
 	return resources{
-		tkcs: g.Resource(runGroup, "tanzukubernetesclusters"),
+		tkcs:     g.Resource(runGroup, "tanzukubernetesclusters"),
 		releases: g.Resource(runGroup, "tanzukubernetesreleases"),
 		clusters: g.Resource(capiGroup, "clusters"), machines: g.Resource(capiGroup, "machines"), classes: g.Resource(capiGroup, "clusterclasses"),
 		vms: g.Resource(vmopGroup, "virtualmachines"), services: g.Resource(vmopGroup, "virtualmachineservices"),
