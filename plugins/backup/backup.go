@@ -100,12 +100,18 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 	}
 	c, err := tkg.WorkloadClient(ctx, supervisor, ref)
 	if apierrors.IsNotFound(err) {
-		return nothing(ref, "the control plane of "+ref.String()+" has never been up: there is nothing to back up")
+		return neverUp(ref)
 	}
 	if err != nil {
 		return none, err
 	}
 	r, err := c.Resource(ctx, group, kind)
+	if plugins.KindOf(err) == plugins.KindTransient {
+		// The kubeconfig may be there before the API that it leads to.
+		if up, asked := tkg.Initialized(ctx, supervisor, owner); asked == nil && !up {
+			return neverUp(ref)
+		}
+	}
 	if errors.Is(err, kube.ErrNotServed) {
 		return nothing(ref, "Velero is not installed in "+ref.String()+": no backup is made, and its volumes are a price that the gate of a recreate names")
 	}
@@ -139,6 +145,10 @@ func (step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanResp
 		Warnings: []string{"a Backup has the data of volumes only where Velero is set up for it (CSI snapshots that are moved, or its node agent): see what it says when it is complete"},
 		Summary:  fmt.Sprintf("back up %s as %s", ref, obj.GetName()),
 	}, err
+}
+
+func neverUp(ref tkg.Ref) (plugins.PlanResponse, error) {
+	return nothing(ref, "the control plane of "+ref.String()+" has never been up: there is nothing to back up")
 }
 
 // nothing is the plan for a cluster of which no backup can be made.

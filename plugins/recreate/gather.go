@@ -17,11 +17,15 @@ import (
 )
 
 // gather lists what goes with the cluster: from the Supervisor, and from the cluster itself as its administrator. What cannot be listed is
-// an error, because nothing may be deleted of which nobody knows what it holds. A cluster whose control plane never came up holds nothing.
+// an error, because nothing may be deleted of which nobody knows what it holds. A cluster that never came up has no API,
+// and holds nothing but what the Supervisor has under its name.
 func (s supervisor) gather(ctx context.Context, w world) (inventory, error) {
-	inv := inventory{endpoint: endpointOf(w.cluster), workloads: map[string]counts{}, empty: !everUp(w.cluster)}
+	inv := inventory{endpoint: endpointOf(w.cluster), workloads: map[string]counts{}}
 	inv.controlPlane, inv.workers = desiredNodes(w.owner)
 	var err error
+	if inv.empty, err = s.neverUp(ctx, w); err != nil {
+		return inv, err
+	}
 	if inv.secrets, inv.kubeconfigs, err = s.keptSecrets(ctx); err != nil {
 		return inv, err
 	}

@@ -70,7 +70,7 @@ func (v inventory) lost() []string {
 		"registrations of the cluster elsewhere (Argo CD, Rancher, Tanzu Mission Control, backup, monitoring)",
 	}
 	if v.empty {
-		lines = append(lines, "nothing else: the cluster's control plane has never come up, so that nobody can have put anything into it")
+		lines = append(lines, "nothing in the cluster: its control plane has never come up, so that nobody can have put anything into it; counted on the Supervisor alone")
 	} else {
 		lines = append(lines, "etcd: every object in the cluster that no file of yours holds, among them its Secrets, custom resources and role bindings")
 	}

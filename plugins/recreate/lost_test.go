@@ -114,7 +114,7 @@ func TestLostOfAClusterThatNeverCameUp(t *testing.T) {
 	got := inventory{empty: true, controlPlane: 1}.lost()
 	want := []string{
 		"nodes: 1 of the control plane and 0 workers, with all that is on their disks",
-		"nothing else: the cluster's control plane has never come up, so that nobody can have put anything into it",
+		"nothing in the cluster: its control plane has never come up, so that nobody can have put anything into it; counted on the Supervisor alone",
 		"registrations of the cluster elsewhere (Argo CD, Rancher, Tanzu Mission Control, backup, monitoring)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

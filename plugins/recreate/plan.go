@@ -96,12 +96,12 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err := recreatable(w, r.ref); err != nil {
 		return none, err
 	}
-	p, err := proveBefore(ctx, c, *req.Connections.Nodes, r, w, s.env.Now)
+	p, err := sup.proveBefore(ctx, *req.Connections.Nodes, r, w, s.env.Now)
 	if err != nil {
 		return none, err
 	}
-	if !p.here && allTrust(p.sights) {
-		return unchanged(r, w, p.sights)
+	if allTrust(p.sights) {
+		return unchanged(r, w, p)
 	}
 	return r.plan(ctx, sup, owner, w, p)
 }
@@ -118,13 +118,14 @@ func recreatable(w world, ref tkg.Ref) error {
 		"if a run of tkgfix does it, resume that run: tkgfix runs list; else find out who does")
 }
 
-func unchanged(r request, w world, sights []sight) (plugins.PlanResponse, error) {
+func unchanged(r request, w world, p proof) (plugins.PlanResponse, error) {
 	raw, err := sdk.Output(output{Cluster: r.ref.String(), UID: string(w.owner.GetUID()), Endpoint: endpointOf(w.cluster)})
-	return plugins.PlanResponse{
-		Outputs:  raw,
-		Evidence: proofEvidence(r.Registry, sights),
-		Summary:  fmt.Sprintf("each of the %d workers of %s trusts %s: nothing to recreate", len(sights), r.ref, r.Registry),
-	}, err
+	summary := fmt.Sprintf("each of the %d workers of %s trusts %s: nothing to recreate", len(p.sights), r.ref, r.Registry)
+	if p.never {
+		summary = fmt.Sprintf("%s never came up, and that is not for want of trust: each of its %d machines that answer trusts %s, and a new "+
+			"cluster would come up as little", r.ref, len(p.sights), r.Registry)
+	}
+	return plugins.PlanResponse{Outputs: raw, Evidence: proofEvidence(r.Registry, p.sights), Warnings: p.warnings, Summary: summary}, err
 }
 
 // plan puts together the changes and what speaks against them.
@@ -156,12 +157,12 @@ func (r request) plan(ctx context.Context, sup supervisor, owner tkg.Owner, w wo
 	if err != nil {
 		return none, err
 	}
-	blocks = slices.Concat(proofBlocks(r.Registry, p.sights), n.blocks, ownerBlocks(owner, w.cluster), reuseBlocks(w, r.ref, newest, r.ReuseName),
+	blocks = slices.Concat(p.blocks, n.blocks, ownerBlocks(owner, w.cluster), reuseBlocks(w, r.ref, newest, r.ReuseName),
 		r.Budget.blocks(cost, broughtBack(r.workloads)), blocks)
 	evidence := slices.Concat([]plugins.Evidence{cost.evidence(describe(w.owner))}, proofEvidence(r.Registry, p.sights), tried, n.evidence())
 	return plugins.PlanResponse{
 		Outputs: raw, Changes: changes, Blocks: blocks, Evidence: evidence,
-		Warnings: slices.Concat(p.warnings(), n.warnings, []string{"on some releases a cluster that is created again under its old name comes up under its " +
+		Warnings: slices.Concat(p.warnings, n.warnings, []string{"on some releases a cluster that is created again under its old name comes up under its " +
 			"old address and never becomes ready; this step waits until the old one is gone altogether, and compares the addresses afterwards"}),
 		Summary: fmt.Sprintf("delete %s and create it again (%d workloads applied); the price: %s", r.ref, len(r.workloads), cost.sentence()),
 	}, nil

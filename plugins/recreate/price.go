@@ -31,7 +31,8 @@ type price struct {
 	DaemonSets   int `json:"daemonSets"`
 	CronJobs     int `json:"cronJobs"`
 	Jobs         int `json:"jobs"`
-	// Volumes are the PersistentVolumes with a claim, and those without that hold data.
+	// Volumes are the PersistentVolumes with a claim, and those without that hold data; of a cluster that never came up the claims
+	// on the Supervisor under its name.
 	Volumes         int `json:"volumes"`
 	VolumesRetained int `json:"volumesRetained"`
 	Snapshots       int `json:"snapshots"`
@@ -70,6 +71,9 @@ func (v inventory) price() price {
 		if vol.reclaim == "Retain" {
 			p.VolumesRetained++
 		}
+	}
+	if v.empty { // otherwise they are those of the claims in the cluster
+		p.Volumes += len(v.supervisorVolumes)
 	}
 	p.Snapshots = len(v.snapshots)
 	for _, s := range v.services {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tkgfix/tkgfix/internal/certs"
-	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/probe"
@@ -20,38 +19,33 @@ import (
 
 // proof is what was seen before the deletion.
 type proof struct {
-	sights []sight
-	// here says that no node could look, so that it was this machine: its own roots prove nothing, and the candidate alone is judged.
-	here  bool
-	mixed []string
+	// never says that the cluster never came up, so that it is machines of any kind that looked.
+	never    bool
+	sights   []sight
+	blocks   []plugins.Block
+	warnings []string
 }
 
-// proveBefore lets each worker dial the registry. A cluster whose control plane never came up has no node to ask: then this machine looks,
-// with no roots but the candidate.
-func proveBefore(ctx context.Context, c *kube.Client, conf plugins.Nodes, r request, w world, now func() time.Time) (proof, error) {
+// proveBefore lets each worker dial the registry. Of a cluster that never came up it asks the machines that answer.
+func (s supervisor) proveBefore(ctx context.Context, conf plugins.Nodes, r request, w world, now func() time.Time) (proof, error) {
 	ask, err := nodelook.Request(r.Registry)
 	if err != nil {
 		return proof{}, err
 	}
 	ask.Candidate, ask.Now = r.candidate, now
-	if !everUp(w.cluster) {
-		report, err := probe.Run(ctx, ask)
-		return proof{here: true, sights: []sight{{node: tkg.Node{Name: "this machine"}, report: report}}}, err
+	never, err := s.neverUp(ctx, w)
+	if err != nil {
+		return proof{}, err
 	}
-	workers, err := nodelook.FindWorkers(ctx, c, conf, r.ref)
+	if never {
+		return s.proveByMachines(ctx, conf, r.Registry, ask, w)
+	}
+	workers, err := nodelook.FindWorkers(ctx, s.c, conf, r.ref)
 	if err != nil {
 		return proof{}, err
 	}
 	sights, err := see(ctx, workers, ask)
-	return proof{sights: sights, mixed: mixedWarning(sights)}, err
-}
-
-func (p proof) warnings() []string {
-	if p.here {
-		return []string{"the cluster's control plane never came up, so that none of its nodes could look at the registry: what is proved is proved as seen " +
-			"from this machine, and the new nodes may see another server"}
-	}
-	return p.mixed
+	return proof{sights: sights, blocks: proofBlocks(r.Registry, sights), warnings: mixedWarning(sights)}, err
 }
 
 // sight is what one worker sees of the registry, by its own roots and with the candidate CA beside them.

@@ -68,8 +68,7 @@ func isReady(owner *unstructured.Unstructured) bool {
 	return strings.HasSuffix(owner.GetAPIVersion(), "/v1alpha1") && phase == "running"
 }
 
-// everUp tells whether a Cluster's control plane has ever come up, by what either generation of the API says of it. Until then nobody can
-// have put anything into the cluster.
+// everUp tells whether a Cluster's control plane has ever come up, by what either generation of the API says of it.
 func everUp(cluster *unstructured.Unstructured) bool {
 	if cluster == nil {
 		return false
