@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,9 @@ import (
 
 // patient is a cluster as the steps find it: what the two diagnoses say, and which changing steps come to nothing.
 type patient struct {
-	well          bool
+	well bool
+	// never says that it has never been up, so that its pods cannot be looked at.
+	never         bool
 	first, second string
 	fails         string
 	// stops is a reason with which the second diagnosis stops.
@@ -46,6 +49,9 @@ func (s scripted) Plan(_ context.Context, req plugins.PlanRequest) (plugins.Plan
 			Action: plugins.Update, Target: plugins.Target{Kind: "X", Name: req.StepID}, Reason: "it is wanted",
 		}}}, nil
 	}
+	if s.name() == "detect" && s.p.never {
+		return plugins.PlanResponse{}, errors.New("its control plane has never been up")
+	}
 	resp := plugins.PlanResponse{Outputs: s.outputs(req)}
 	if s.name() == "diagnose" && s.p.stops != "" && second(req) {
 		resp.Blocks = []plugins.Block{{Reason: s.p.stops, Hint: "mend it"}}
@@ -61,7 +67,7 @@ func (s scripted) outputs(req plugins.PlanRequest) json.RawMessage {
 	case "detect":
 		return json.RawMessage(fmt.Sprintf(`{"affected":%t,"class":"trust","registry":"r:5443","failing":[],"failingCount":6,"scanned":6}`, !s.p.well))
 	case "find-owner":
-		return json.RawMessage(`{"cluster":"team-a/dev1","kind":"Cluster","apiVersion":"v","class":"","way":"tkc","retiring":false,"paused":false,"initialized":true,"managed":{},"roll":{},"may":{},"declared":[]}`)
+		return json.RawMessage(fmt.Sprintf(`{"cluster":"team-a/dev1","kind":"Cluster","apiVersion":"v","class":"","way":"tkc","retiring":false,"paused":false,"initialized":%t,"managed":{},"roll":{},"may":{},"declared":[]}`, !s.p.never))
 	case "check-encoding":
 		return json.RawMessage(`{"ok":true,"entries":[],"candidate":{}}`)
 	case "verify-node-cert":
@@ -144,13 +150,25 @@ func engineOf(p *patient) *engine.Engine {
 // carry takes the workflow to its end, approving each gate as it is shown, and returns the gates of each stop.
 func carry(t *testing.T, p *patient) (*engine.Run, [][]string) {
 	t.Helper()
+	return carryOut(t, p, workflows.RegistryTrustFile, nil)
+}
+
+// carryOut is carry for an example by its file, with inputs beside the cluster and the CA.
+func carryOut(t *testing.T, p *patient, file string, more map[string]string) (*engine.Run, [][]string) {
+	t.Helper()
+	source, ok := workflows.Named(file)
+	if !ok {
+		t.Fatalf("there is no example %s", file)
+	}
 	e := engineOf(p)
-	w, diags := workflow.Check(workflows.RegistryTrustFile, workflows.RegistryTrust(), e.Catalog)
+	w, diags := workflow.Check(file, source, e.Catalog)
 	if err := diags.Err(); err != nil {
 		t.Fatal(err)
 	}
 	var inputs []plan.Input
-	values, err := w.BindInputs(map[string]string{"cluster": "team-a/dev1", "ca": "/ca.pem"})
+	given := map[string]string{"cluster": "team-a/dev1", "ca": "/ca.pem"}
+	maps.Copy(given, more)
+	values, err := w.BindInputs(given)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/backup"
 	"github.com/tkgfix/tkgfix/plugins/clustertrust"
 	"github.com/tkgfix/tkgfix/plugins/detect"
 	"github.com/tkgfix/tkgfix/plugins/diagnose"
@@ -17,13 +18,13 @@ import (
 	"github.com/tkgfix/tkgfix/plugins/verifypull"
 )
 
-// shipped are the steps that the example uses, as they describe themselves.
+// shipped are the steps that the examples use, as they describe themselves.
 func shipped() map[string]plugins.Step {
 	env := sdk.Env{}
 	out := map[string]plugins.Step{}
 	for _, s := range []plugins.Step{
 		detect.New(env), owner.New(env), nodecert.New(env), probe.New(env), encoding.New(env), diagnose.New(env), restart.New(env), rollnodes.New(env),
-		clustertrust.New(env), trustconfig.New(env), recreate.New(env), verifypull.New(env),
+		clustertrust.New(env), trustconfig.New(env), recreate.New(env), backup.New(env), verifypull.New(env),
 	} {
 		out[s.Describe().Name] = s
 	}

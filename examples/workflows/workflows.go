@@ -9,6 +9,8 @@ const (
 	DocumentedFixFile = "documented-fix.yaml"
 	// RegistryTrustFile is the gentlest way that works.
 	RegistryTrustFile = "registry-trust.yaml"
+	// RecreateFile is the last resort by itself.
+	RecreateFile = "recreate.yaml"
 )
 
 //go:embed documented-fix.yaml
@@ -17,11 +19,11 @@ var documentedFix []byte
 //go:embed registry-trust.yaml
 var registryTrust []byte
 
+//go:embed recreate.yaml
+var recreate []byte
+
 // DocumentedFix returns the workflow of the vendor's procedure, as bytes of YAML.
 func DocumentedFix() []byte { return documentedFix }
-
-// RegistryTrust returns the workflow that mends a cluster's trust the gentlest way that works, as bytes of YAML.
-func RegistryTrust() []byte { return registryTrust }
 
 // Named returns the example whose file has that name, without a folder; false if there is none.
 func Named(file string) ([]byte, bool) {
@@ -30,6 +32,8 @@ func Named(file string) ([]byte, bool) {
 		return documentedFix, true
 	case RegistryTrustFile:
 		return registryTrust, true
+	case RecreateFile:
+		return recreate, true
 	}
 	return nil, false
 }

@@ -20,10 +20,12 @@ func (a *app) initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "write a workflow to start from", ArgsUsage: "[FILE]", OnUsageError: usage,
 		Description: `The starter is the vendor's documented fix, step by step. Named registry-trust.yaml, it is the workflow that mends a cluster's
-trust the gentlest way that works. An existing file is never overwritten.
+trust the gentlest way that works; named recreate.yaml, the one that deletes a cluster and creates it again. An existing file is never
+overwritten.
 
    tkgfix init
    tkgfix init registry-trust.yaml
+   tkgfix init recreate.yaml
    tkgfix init team-a.yaml
 
 EXIT STATUS: 0 written, 1 not.`,
