@@ -107,17 +107,19 @@ const (
 	stepDiagnose = "diagnose"
 )
 
+// neverUp is the cause of a cluster of which no control plane has ever been up, and recreate the remedy if its declared trust is why.
+const (
+	neverUp  = "never-up"
+	recreate = "recreate"
+)
+
 // conclude makes one diagnosis of the planned steps.
 func conclude(req Request, p *plan.Plan) Diagnosis {
 	d := blank(req.Cluster)
-	var failed []string
 	for i := range p.Steps {
 		s := &p.Steps[i]
 		l, taken := lookOf(s)
 		d.Looks = append(d.Looks, l)
-		if l.Status == plan.Failed {
-			failed = append(failed, l.Step+": "+l.Error)
-		}
 		if taken == nil {
 			continue
 		}
@@ -130,17 +132,28 @@ func conclude(req Request, p *plan.Plan) Diagnosis {
 			d.Evidence = append(d.Evidence, taken.Evidence...)
 		}
 	}
-	d.Error = strings.Join(failed, "; ")
 	detect := outputs[detected](p, stepDetect)
 	if step, ok := p.Step(plan.InstanceID(stepDiagnose, 0)); ok && step.Status == plan.Done {
 		d.judged(outputs[diagnosed](p, stepDiagnose), step.Blocks)
 	}
+	d.Error = d.unseen()
 	d.handshakes(outputs[probed](p, stepProbe))
 	if l := d.look(stepProbe); detect.Affected && l.Status != plan.Done {
 		d.Summary += " By the pods' own messages: " + d.look(stepDetect).Summary + "."
 	}
 	d.Next = d.next(req, detect)
 	return d
+}
+
+// unseen says what could not be looked at. Of a cluster that has never been up there are no pods to look at, which is no gap then.
+func (d *Diagnosis) unseen() string {
+	var failed []string
+	for _, l := range d.Looks {
+		if l.Status == plan.Failed && (d.Cause != neverUp || l.Step != stepDetect) {
+			failed = append(failed, l.Step+": "+l.Error)
+		}
+	}
+	return strings.Join(failed, "; ")
 }
 
 // lookOf tells a step as a look, and returns its take; nil if there was none.
@@ -212,6 +225,9 @@ func (d *Diagnosis) handshakes(p probed) {
 
 // next says what to do: first to let tkgfix see what it could not, then what the cause asks for.
 func (d *Diagnosis) next(req Request, seen detected) string {
+	if d.Cause == neverUp {
+		return d.nextNeverUp(req)
+	}
 	for _, id := range []string{stepDetect, stepProbe} {
 		if l := d.look(id); l.Status == plan.Failed && l.Hint != "" {
 			return l.Hint
@@ -227,4 +243,13 @@ func (d *Diagnosis) next(req Request, seen detected) string {
 			workflows.RegistryTrustFile, req.Cluster, cmp.Or(req.CA, "FILE"))
 	}
 	return d.Next
+}
+
+// nextNeverUp says what to do about a cluster without an API: registry-trust.yaml looks for pods, and no pod names the registry.
+func (d *Diagnosis) nextNeverUp(req Request) string {
+	if d.Remedy != recreate || d.Blocked != "" && req.CA != "" {
+		return d.Next
+	}
+	return fmt.Sprintf("tkgfix init %[1]s, then: tkgfix plan %[1]s --input cluster=%[2]s --input registry=%[3]s --input ca=%[4]s",
+		workflows.RecreateFile, req.Cluster, cmp.Or(req.Registry, "HOST[:PORT]"), cmp.Or(req.CA, "FILE"))
 }

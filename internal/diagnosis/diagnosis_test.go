@@ -237,6 +237,53 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+// Of a cluster that has never been up there are no pods to look at, and what its owner and its declared CAs say is enough.
+func TestNeverUp(t *testing.T) {
+	t.Parallel()
+	gone := plugins.Hint(errors.New("the control plane of cluster team-a/dev1 has never been up"), "kubectl describe cluster dev1 -n team-a")
+	never := strings.Replace(ownedTKC, `"initialized":true`, `"initialized":false`, 1)
+	// In a form that keeps machines from joining.
+	wedged := strings.NewReplacer(`"kind":"TanzuKubernetesCluster"`, `"kind":"Cluster"`, `"way":"tkc"`, `"way":"trust-variable"`,
+		`"declared":[]`, `"declared":[{"where":"Secret team-a/s","name":"corp","path":"","ok":false,"fingerprints":[],"seen":"yes","why":""}]`).Replace(never)
+	const stored = `{"ok":false,"entries":[{"where":"Secret team-a/s","name":"corp","ok":false,"problem":"encoded too seldom","found":1,"wanted":2,"subjects":[],"fingerprints":[]}],` +
+		`"candidate":{"given":false,"ok":false,"problem":"","subjects":[],"fingerprints":[],"configuredAs":""}}`
+	const plan = "tkgfix init recreate.yaml, then: tkgfix plan recreate.yaml --input cluster=team-a/dev1 --input registry="
+	for name, tc := range map[string]struct {
+		reason                string
+		owner, code, registry string
+		remedy, next          string
+	}{
+		"trust":    {"the registry's name and the CA are what is wanted", wedged, stored, "", "recreate", plan + "HOST[:PORT] --input ca=FILE"},
+		"named":    {"what is known is not asked for again", wedged, stored, "r:5443", "recreate", plan + "r:5443 --input ca=FILE"},
+		"anything": {"no new cluster is made where trust is not at fault", never, noCA, "", "nothing", "kubectl describe tanzukubernetescluster dev1 -n team-a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answers := map[string]answer{
+				"detect": fails(gone), "find-owner": tells(tc.owner), "verify-node-cert": tells(goodNodes), "probe": tells(untrusted), "check-encoding": tells(tc.code),
+			}
+			got, err := looks(t).Diagnose(t.Context(), Request{
+				Cluster: "team-a/dev1", Registry: tc.registry, Timeout: time.Minute,
+				Step: func(_ context.Context, uses string) (plugins.Step, error) {
+					if own, ok := answers[uses]; ok {
+						return scripted{Step: shipped()[uses], answer: own}, nil
+					}
+					return shipped()[uses], nil
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{neverUp, tc.remedy, ""}, []string{got.Cause, got.Remedy, got.Error}); diff != "" {
+				t.Errorf("%s: cause, remedy, error (-want, +got):\n%s", tc.reason, diff)
+			}
+			if !strings.Contains(got.Next, tc.next) {
+				t.Errorf("%s: next: %s", tc.reason, got.Next)
+			}
+		})
+	}
+}
+
 // A plugin that cannot be started spoils its own look only.
 func TestNoPlugin(t *testing.T) {
 	t.Parallel()
