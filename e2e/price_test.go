@@ -177,7 +177,7 @@ func wantPrice(t *testing.T, plan shownStep) {
 		"volumes": 3.0, "volumesRetained": 1.0, "snapshots": 1.0, "loadBalancers": 2.0, "addresses": 2.0, "apiAddresses": 1.0,
 		"secrets": 2.0, "certificates": 1.0, "addOns": 0.0, "addOnsLost": 0.0, "kubeconfigs": 1.0, "downtimeMinutesMin": 6.0, "downtimeMinutesMax": 39.0,
 	}
-	if diff := cmp.Diff(want, plan.Outputs["price"]); diff != "" {
+	if diff := cmp.Diff(want, plan.outputs(t)["price"]); diff != "" {
 		t.Errorf("the price (-want, +got):\n%s", diff)
 	}
 	if len(plan.Blocks) > 0 {

@@ -183,7 +183,7 @@ func TestBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	without := decodePlan(t, lab.tkgfix(t, platform, "plan", file, "--output", "json").wantCode(t, 0)).step(t, "backup")
-	if without.Status != "unchanged" || without.Outputs["installed"] != false || !strings.Contains(without.Summary, "its volumes are a price") {
+	if without.Status != "unchanged" || without.outputs(t)["installed"] != false || !strings.Contains(without.Summary, "its volumes are a price") {
 		t.Errorf("without Velero: %+v", without)
 	}
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,8 +26,9 @@ type shownPlan struct {
 
 type shownStep struct {
 	ID, Status, Summary, Why string
-	Outputs                  map[string]any
-	Changes                  []struct {
+	// Outputs are an object, or of a step with forEach a list.
+	Outputs json.RawMessage
+	Changes []struct {
 		Action string
 		Target struct{ Kind, Namespace, Name, UID string }
 		Lost   []string
@@ -41,6 +43,15 @@ func (p *shownPlan) step(t *testing.T, id string) shownStep {
 		t.Fatalf("the plan has no step %s: %+v", id, p.Steps)
 	}
 	return p.Steps[i]
+}
+
+// outputs returns what a step that is taken once told; nil for nothing.
+func (s shownStep) outputs(t *testing.T) map[string]any {
+	t.Helper()
+	if len(s.Outputs) == 0 {
+		return nil
+	}
+	return decode[map[string]any](t, s.Outputs)
 }
 
 // actions returns what a plan would do, in order.

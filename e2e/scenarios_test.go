@@ -156,9 +156,10 @@ func (l *laboratory) wantVerdict(t *testing.T, want verdict) {
 		t.Errorf("%s: planned (-want, +got):\n%s%v", want.reason, diff, plan.actions())
 	}
 	told := plan.step(t, "diagnose")
-	cause, _ := told.Outputs["cause"].(string)
-	remedy, _ := told.Outputs["remedy"].(string)
+	outputs := told.outputs(t)
+	cause, _ := outputs["cause"].(string)
+	remedy, _ := outputs["remedy"].(string)
 	if diff := cmp.Diff([]string{want.cause, want.remedy}, []string{cause, remedy}); diff != "" {
-		t.Errorf("%s: cause and remedy (-want, +got):\n%s%v\n%s", want.reason, diff, told.Outputs["summary"], r.stderr)
+		t.Errorf("%s: cause and remedy (-want, +got):\n%s%v\n%s", want.reason, diff, outputs["summary"], r.stderr)
 	}
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/base64"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // TestRecreateOfAClusterThatNeverCameUp is about the wedge that no roll mends: the CA is encoded once, so that not even the control plane
-// boots. No node can look at the registry and nothing is in the cluster: this machine looks, and the plan has the Secret made again as it must be.
+// boots (tkg-facts.md §1.0). The cluster's machines prove the cure, and it comes up with the CA under a new key, encoded twice.
 func TestRecreateOfAClusterThatNeverCameUp(t *testing.T) {
 	t.Parallel()
 	s := supervisor{laboratory: upOf(t, "tanzukubernetescluster", "healthy")}
@@ -22,6 +21,57 @@ func TestRecreateOfAClusterThatNeverCameUp(t *testing.T) {
 			s.generation = g
 		}
 	}
+	before := s.makeWedged(t)
+	platform := s.kubeconfig("platform")
+	r := s.tkgfix(t, platform, "diagnose", "team-a/new1", "--registry", "registry.lab:5443", "--ssh-port", s.ssh).wantCode(t, 0)
+	for _, want := range []string{
+		"never-up", "remedy   recreate", "entry corp is stored in a form that keeps machines from joining",
+		"tkgfix init recreate.yaml, then: tkgfix plan recreate.yaml --input cluster=team-a/new1 --input registry=registry.lab:5443 --input ca=FILE",
+	} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("the diagnosis does not say %q:\n%s", want, r.stdout)
+		}
+	}
+
+	inputs := append(s.inputs("team-a/new1", s.ca("root")), "--input", "registry=registry.lab:5443")
+	s.wantUnproved(t, append(inputs, "--input", "sshPort=1"), "none of its machines answers", "refused")
+	s.wantUnproved(t, append(inputs, "--input", "ca="+s.ca("other-root")), "as seen from new1-", "the candidate CA does not make the certificate of registry.lab:5443 valid")
+
+	r = s.tkgfix(t, platform, append([]string{"run", recreateWorkflow, "--auto-approve=destroy"}, inputs...)...).wantCode(t, 0)
+	r.wantSaid(t, "2 workers trust registry.lab:5443")
+	lost := strings.Join(s.show(t, r.runID(t)).Plan.step(t, "recreate").Changes[0].Lost, "\n")
+	if !strings.Contains(lost, "nothing in the cluster: its control plane has never come up") {
+		t.Errorf("what is lost:\n%s", lost)
+	}
+	if after := s.get(t, s.clusters(), "team-a", "new1"); after.GetUID() == before.GetUID() {
+		t.Error("it is the same cluster as before")
+	}
+	data, _, _ := unstructured.NestedStringMap(s.get(t, secrets, "team-a", "new1-user-trusted-ca-secret").Object, "data")
+	ca, err := os.ReadFile(s.ca("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range data {
+		pem := unbase64(t, string(unbase64(t, value)))
+		if key == "corp" || strings.TrimSpace(string(pem)) != strings.TrimSpace(string(ca)) {
+			t.Errorf("the key %s holds %.40q…", key, pem)
+		}
+	}
+	if len(data) != 1 {
+		t.Errorf("%d keys in the Secret, want the CA's alone", len(data))
+	}
+	if diff := cmp.Diff(map[string]int{"Running": 6}, s.phases(t, "new1")); diff != "" {
+		t.Errorf("pods of the workload, by the new cluster's own API (-want, +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int{"delete": 1, "create": 1}, s.writes(t, "clusters", "new1")); diff != "" {
+		t.Errorf("writes on new1 (-want, +got):\n%s", diff)
+	}
+	s.tkgfix(t, platform, append([]string{"plan", recreateWorkflow, "--detailed-exitcode"}, inputs...)...).wantCode(t, 0)
+}
+
+// makeWedged makes the cluster new1 as dev1 is, with a Secret in which the CA is encoded once, and waits until its machines are there.
+func (s supervisor) makeWedged(t *testing.T) *unstructured.Unstructured {
+	t.Helper()
 	ca, err := os.ReadFile(s.ca("root"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,49 +79,46 @@ func TestRecreateOfAClusterThatNeverCameUp(t *testing.T) {
 	c := s.client(t)
 	// Under data the API's own layer is the only one.
 	applyTo(t, c, secrets, "team-a", "{apiVersion: v1, kind: Secret, metadata: {name: new1-user-trusted-ca-secret, namespace: team-a}, type: Opaque, data: {corp: "+base64.StdEncoding.EncodeToString(ca)+"}}")
-	wedged := s.get(t, s.clusters(), "team-a", "dev1").DeepCopy()
-	made := &unstructured.Unstructured{Object: map[string]any{"apiVersion": wedged.GetAPIVersion(), "kind": "Cluster"}}
+	model := s.get(t, s.clusters(), "team-a", "dev1")
+	made := &unstructured.Unstructured{Object: map[string]any{"apiVersion": model.GetAPIVersion(), "kind": "Cluster"}}
 	made.SetName("new1")
 	made.SetNamespace("team-a")
-	topology, _, _ := unstructured.NestedMap(wedged.Object, "spec", "topology")
+	topology, _, _ := unstructured.NestedMap(model.Object, "spec", "topology")
 	variables, _, _ := unstructured.NestedSlice(topology, "variables")
-	variables = append(variables, map[string]any{"name": "trust", "value": map[string]any{"additionalTrustedCAs": []any{map[string]any{"name": "corp"}}}})
-	kept := map[string]any{}
+	kept := []any{map[string]any{"name": "trust", "value": map[string]any{"additionalTrustedCAs": []any{map[string]any{"name": "corp"}}}}}
 	for _, v := range variables {
-		kept[v.(map[string]any)["name"].(string)] = v
+		if v.(map[string]any)["name"] != "trust" {
+			kept = append(kept, v)
+		}
 	}
-	variables = nil
-	for _, v := range kept {
-		variables = append(variables, v)
-	}
-	topology["variables"] = variables
-	network, _, _ := unstructured.NestedMap(wedged.Object, "spec", "clusterNetwork")
+	topology["variables"] = kept
+	network, _, _ := unstructured.NestedMap(model.Object, "spec", "clusterNetwork")
 	made.Object["spec"] = map[string]any{"topology": topology, "clusterNetwork": network}
-	if _, err := c.Resource(s.clusters()).Namespace("team-a").Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+	if made, err = c.Resource(s.clusters()).Namespace("team-a").Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "recreate.yaml")
-	text := strings.ReplaceAll(priceWorkflow, "team-a/dev1", "team-a/new1")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	s.eventually(t, "the login of new1's machines", func() bool {
+		_, err := c.Resource(secrets).Namespace("team-a").Get(t.Context(), "new1-ssh", metav1.GetOptions{})
+		return err == nil
+	})
+	return made
+}
+
+// wantUnproved expects a plan that is blocked once, with words.
+func (s supervisor) wantUnproved(t *testing.T, inputs []string, words ...string) {
+	t.Helper()
+	r := s.tkgfix(t, s.kubeconfig("platform"), append([]string{"plan", recreateWorkflow, "--output", "json"}, inputs...)...)
+	step := decodePlan(t, r).step(t, "recreate")
+	var said []string
+	for _, b := range step.Blocks {
+		said = append(said, b.Reason)
 	}
-	platform := s.kubeconfig("platform")
-	args := []string{file, "--input", "ca=" + s.ca("root"), "--input", "sshPort=" + s.ssh}
-	plan := decodePlan(t, s.tkgfix(t, platform, append([]string{"plan", "--output", "json"}, args...)...)).step(t, "recreate")
-	lost := strings.Join(plan.Changes[0].Lost, "\n")
-	if !strings.Contains(lost, "nothing else: the cluster's control plane has never come up") {
-		t.Errorf("what is lost:\n%s", lost)
+	if len(said) != 1 {
+		t.Errorf("%d blocks, want 1: %q", len(said), said)
 	}
-	want := []string{"delete Cluster new1", "create Secret new1-user-trusted-ca-secret", "create Cluster new1"}
-	var got []string
-	for _, c := range plan.Changes {
-		got = append(got, c.Action+" "+c.Target.Kind+" "+c.Target.Name)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("planned (-want, +got):\n%s", diff)
-	}
-	// The name of the laboratory's registry is known to its nodes alone, so that here nothing can be proved, and nothing is deleted.
-	if len(plan.Blocks) != 1 || !strings.Contains(plan.Blocks[0].Reason, "as seen from this machine, the candidate CA does not make the certificate of registry.lab:5443 valid") {
-		t.Errorf("blocks: %+v", plan.Blocks)
+	for _, w := range words {
+		if !strings.Contains(strings.Join(said, "\n"), w) {
+			t.Errorf("blocked by %q, want %q", said, w)
+		}
 	}
 }
