@@ -130,6 +130,8 @@ func whyNotOwn(f facts, a answer) string {
 		return fmt.Sprintf("%s has no variable for trust: %s", o, o.classOrNone())
 	case f.idle() != "":
 		return f.idle()
+	case o.byMissionControl():
+		return "a TanzuKubernetesCluster of Tanzu Mission Control may have no trust of its own: " + o.managedBy()
 	case o.Managed.By != "":
 		return "what is changed by hand would be put back: " + o.managedBy()
 	case !o.Initialized:
@@ -167,7 +169,7 @@ func whyNotGlobal(f facts, a answer) string {
 		return harder(globalTrust)
 	case !o.Initialized, a.need == needNodes:
 		return own
-	case o.Managed.By != "" && o.Managed.By != byTMC:
+	case o.Managed.By != "" && !o.byMissionControl():
 		return "the cluster's own trust does, at its source: " + o.managedBy()
 	case !o.May.ServiceTrust:
 		return noService
@@ -229,11 +231,17 @@ func (f facts) halted(a answer) (stop, next string) {
 		next = "whoever paused it says why: kubectl get " + o.resource() + " -o yaml (spec.paused, annotation cluster.x-k8s.io/paused); then plan again"
 	case o.Retiring:
 		next = "wait until the TanzuKubernetesCluster is gone: kubectl get tanzukubernetescluster,cluster -n " + o.namespace() + "; then plan again"
-	case o.Managed.By != "":
-		next = "change it at its source: " + cmp.Or(o.Managed.Source, o.Managed.By) + "; then plan again"
 	case a.need == needNodes && o.Roll.State == rolling:
 		stop = "the roll that brings the CA is under way" + note(o)
 		next = "watch it: kubectl get machines -n " + o.namespace() + " -w; then plan again"
+	case o.byMissionControl() && a.need == needNodes && !o.May.DeleteMachines:
+		stop += "; " + a.refused[rollNodes]
+		next = "let somebody carry it out who may: kubectl auth can-i delete machines -n " + o.namespace()
+	case o.byMissionControl() && a.need != needNodes && !o.May.ServiceTrust:
+		stop += "; " + a.refused[globalTrust]
+		next = "let a vSphere administrator carry it out: kubectl auth can-i update tkgserviceconfigurations"
+	case o.Managed.By != "" && !o.byMissionControl():
+		next = "change it at its source: " + cmp.Or(o.Managed.Source, o.Managed.By) + "; then plan again"
 	case f.wedge(a) != "":
 		stop, next = a.refused[recreate], "let check-encoding's output tell the corrected value, store it under a new key, and plan again"
 	case !o.May.ClusterTrust || !o.May.DeleteCluster && f.stranded(a):

@@ -182,11 +182,20 @@ func TestLadder(t *testing.T) {
 		},
 		"TMC": {
 			reason: "TMC sets no trust of its own, and TkgServiceConfiguration reaches it", in: sick(ownedBy(owner(managedBy("tmc", "", "Tanzu Mission Control keeps it")))), cause: "missing-ca", remedy: "service-trust",
-			why: map[string]string{"cluster-trust": "would be put back: Tanzu Mission Control keeps it"},
+			why: map[string]string{"cluster-trust": "of Tanzu Mission Control may have no trust of its own: Tanzu Mission Control keeps it"},
 		},
 		"TMC, no administrator": {
-			reason: "nothing that this login may do would last", in: sick(ownedBy(owner(managedBy("tmc", "", ""), may(object{"serviceTrust": false})))), cause: "missing-ca", remedy: "cluster-trust",
-			blocked: "would be put back: it is managed by tmc", hint: "at its source: tmc", why: map[string]string{"service-trust": "rights of a vSphere administrator"},
+			reason: "it has no source where trust could be set, and somebody else may", in: sick(ownedBy(owner(managedBy("tmc", "", ""), may(object{"serviceTrust": false})))), cause: "missing-ca", remedy: "cluster-trust",
+			blocked: "may have no trust of its own: it is managed by tmc; this login may not change TkgServiceConfiguration", hint: "let a vSphere administrator carry it out: kubectl auth can-i update tkgserviceconfigurations", why: map[string]string{"service-trust": "rights of a vSphere administrator"},
+		},
+		"TMC, stale node": {
+			reason: "a Machine is nobody's definition", in: sick(ownedBy(owner(managedBy("tmc", "", ""), sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",
+			why: map[string]string{"cluster-trust": "may have no trust of its own", "service-trust": "holds the CA already"},
+		},
+		"TMC, stale node, no Machine may go": {
+			reason: "its own trust would do for another cluster, and there is no source to change",
+			in:     sick(ownedBy(owner(managedBy("tmc", "", ""), may(object{"deleteMachines": false}), sees(serviceEntry, "no", "each was made before"))), stores(serviceEntry, "")), cause: "stale-nodes", remedy: "cluster-trust",
+			blocked: "; this login may not delete Machines of team-a", hint: "who may: kubectl auth can-i delete machines -n team-a",
 		},
 		"TMC, class": {
 			reason: "TkgServiceConfiguration does not reach it", in: sick(ownedBy(owner(class, managedBy("tmc", "", "")))), cause: "missing-ca", remedy: "cluster-trust", blocked: "managed by tmc", hint: "source",
@@ -195,6 +204,11 @@ func TestLadder(t *testing.T) {
 			reason: "what is done by hand is undone", in: sick(ownedBy(owner(argo))), cause: "missing-ca", remedy: "cluster-trust",
 			blocked: "would be put back: Argo CD keeps it", hint: "change it at its source: Application infra/dev1",
 			why: map[string]string{"service-trust": "at its source", "recreate": "nothing shows"},
+		},
+		"GitOps, a roll is under way": {
+			reason: "it brings the CA, so that there is nothing to change at the source",
+			in:     sick(ownedBy(owner(class, argo, rolls("rolling", ""), sees(secretEntry, "no", "each was made before"))), stores(secretEntry, "")), cause: "stale-nodes", remedy: "wait",
+			blocked: "the roll that brings the CA is under way", hint: "watch it",
 		},
 		"GitOps, stale node": {
 			reason: "a Machine is nobody's manifest", in: sick(ownedBy(owner(class, argo, sees(secretEntry, "no", "each was made before"))), stores(secretEntry, "")), cause: "stale-nodes", remedy: "roll-nodes",

@@ -10,9 +10,15 @@ import (
 
 const (
 	serviceKind = "TkgServiceConfiguration"
-	// byTMC is Tanzu Mission Control, which lets nobody set a cluster's own trust (tkg-facts.md §2).
-	byTMC = "tmc"
+	byTMC       = "tmc"
 )
+
+// byMissionControl tells of a TanzuKubernetesCluster that Tanzu Mission Control keeps. Of such ones it is known that settings.network.trust
+// is refused, with whatever rights and at whatever place, and that people fall back to TkgServiceConfiguration (tkg-facts.md §2). That is an
+// object of the Supervisor, not of the cluster: nothing puts it back, so that here the ladder goes on where it stops for GitOps.
+func (o owned) byMissionControl() bool {
+	return o.Managed.By == byTMC && o.Way == string(tkg.WayTKC)
+}
 
 // anybody stands in where nobody looked for the owner: a TanzuKubernetesCluster that the login may do everything to.
 func anybody() owned {
