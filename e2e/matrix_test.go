@@ -14,8 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const registryTrust = "../examples/workflows/registry-trust.yaml"
-
 // tellEnv names the file that a line is written to for each cell that there is, and one for each that is through: hack/matrix.sh makes the
 // table of it, and counts as failed what has no second line.
 const tellEnv = "TKGFIX_E2E_MATRIX"
