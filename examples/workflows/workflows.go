@@ -1,9 +1,9 @@
 // Package workflows holds the example workflows, so that tkgfix can hand one out where there is no checkout.
 package workflows
 
-import _ "embed" // the workflows are files of their own, as users have them
+import "embed"
 
-// The names of the examples' files.
+// The files that others name.
 const (
 	// DocumentedFixFile is the vendor's procedure, to the letter.
 	DocumentedFixFile = "documented-fix.yaml"
@@ -13,27 +13,19 @@ const (
 	RecreateFile = "recreate.yaml"
 )
 
-//go:embed documented-fix.yaml
-var documentedFix []byte
-
-//go:embed registry-trust.yaml
-var registryTrust []byte
-
-//go:embed recreate.yaml
-var recreate []byte
+// files are the workflows, as users have them.
+//
+//go:embed *.yaml
+var files embed.FS
 
 // DocumentedFix returns the workflow of the vendor's procedure, as bytes of YAML.
-func DocumentedFix() []byte { return documentedFix }
+func DocumentedFix() []byte {
+	source, _ := Named(DocumentedFixFile) // it is compiled in
+	return source
+}
 
 // Named returns the example whose file has that name, without a folder; false if there is none.
 func Named(file string) ([]byte, bool) {
-	switch file {
-	case DocumentedFixFile:
-		return documentedFix, true
-	case RegistryTrustFile:
-		return registryTrust, true
-	case RecreateFile:
-		return recreate, true
-	}
-	return nil, false
+	source, err := files.ReadFile(file)
+	return source, err == nil
 }

@@ -19,13 +19,13 @@ const starterFile = workflows.DocumentedFixFile
 func (a *app) initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "write a workflow to start from", ArgsUsage: "[FILE]", OnUsageError: usage,
-		Description: `The starter is the vendor's documented fix, step by step. Named registry-trust.yaml, it is the workflow that mends a cluster's
-trust the gentlest way that works; named recreate.yaml, the one that deletes a cluster and creates it again. An existing file is never
-overwritten.
+		Description: `The starter is the vendor's documented fix, step by step. A file named as one of the examples becomes that example:
+registry-trust.yaml mends a cluster's trust the gentlest way that works, fleet.yaml that of many clusters, recreate.yaml deletes a
+cluster and creates it again, suspend-gitops.yaml pauses a GitOps controller around a fix. An existing file is never overwritten.
 
    tkgfix init
    tkgfix init registry-trust.yaml
-   tkgfix init recreate.yaml
+   tkgfix init fleet.yaml
    tkgfix init team-a.yaml
 
 EXIT STATUS: 0 written, 1 not.`,
