@@ -49,7 +49,7 @@ func TestFleetOfTwoSupervisors(t *testing.T) {
 	}
 	for _, want := range []string{"in the own trust of 2 clusters", "trust[0] team-a/dev1 on north:\n", "trust[1] team-a/dev1 on south:\n"} {
 		if !strings.Contains(waiting.stdout, want) {
-			t.Errorf("what is to be approved does not say %q:\n%s", want, waiting.stdout)
+			t.Fatalf("what is to be approved does not say %q:\n%s", want, waiting.stdout)
 		}
 	}
 	for _, s := range sites {
