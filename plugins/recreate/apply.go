@@ -13,6 +13,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -120,7 +121,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 		in: in, nodes: req.Connections.Nodes,
 	}
 	var late []int
-	var sights []sight
+	var sights []remedy.Sight
 	for _, part := range []func(context.Context) error{
 		r.delete, r.makeSecrets,
 		func(ctx context.Context) (err error) { late, err = r.makeCompanions(ctx); return err },
@@ -140,7 +141,7 @@ func (s step) Apply(ctx context.Context, req plugins.ApplyRequest, host plugins.
 	return r.response(w, sights)
 }
 
-func (r run) response(w world, sights []sight) (plugins.ApplyResponse, error) {
+func (r run) response(w world, sights []remedy.Sight) (plugins.ApplyResponse, error) {
 	if w.owner == nil {
 		return plugins.ApplyResponse{}, fmt.Errorf("the new cluster %s is gone", r.ref)
 	}
@@ -148,9 +149,7 @@ func (r run) response(w world, sights []sight) (plugins.ApplyResponse, error) {
 	raw, err := sdk.Output(out)
 	text := fmt.Sprintf("%s has UID %s instead of %s and is ready at %s", describe(w.owner), out.UID, r.deletion.Target.UID, out.Endpoint)
 	evidence := []plugins.Evidence{{Subject: describe(w.owner), Check: "recreated", Verdict: plugins.OK, Text: text}}
-	for _, s := range sights {
-		evidence = append(evidence, handshakeEvidence(s, "handshake", r.in.Registry+" with the new node's own roots", s.report.Accepted, s.report.GoError))
-	}
+	evidence = append(evidence, remedy.ProofEvidence(r.in.Registry, sights)...)
 	return plugins.ApplyResponse{
 		Outputs: raw, Evidence: evidence,
 		Summary: fmt.Sprintf("%s is recreated and ready at %s; %d workers trust %s; %d workloads applied",

@@ -12,6 +12,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 )
 
 // viaDebugPod is the way to nodes that leads through the cluster's own API.
@@ -59,10 +60,10 @@ func (s supervisor) proveByMachines(
 	if err != nil {
 		return p, err
 	}
-	sights := make([]sight, len(all.Nodes))
+	sights := make([]remedy.Sight, len(all.Nodes))
 	errs := all.Ask(ctx, func(ctx context.Context, i int, conn *node.Conn) error {
 		_, report, err := nodelook.Probe(ctx, conn, ask)
-		sights[i] = sight{node: all.Nodes[i], report: report}
+		sights[i] = sightOf(all.Nodes[i], report)
 		return err
 	})
 	if err := ctx.Err(); err != nil {
@@ -72,7 +73,7 @@ func (s supervisor) proveByMachines(
 }
 
 // answered judges by the machines that answered; errs has one entry for each, and joined is all of them in one.
-func (p proof) answered(registry string, sights []sight, errs []error, joined error) proof {
+func (p proof) answered(registry string, sights []remedy.Sight, errs []error, joined error) proof {
 	for i, err := range errs {
 		if err == nil {
 			p.sights = append(p.sights, sights[i])

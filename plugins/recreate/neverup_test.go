@@ -12,6 +12,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 )
 
 // newOne is a Cluster as it stands before its control plane has ever been up, with more of its status.
@@ -75,13 +76,13 @@ func TestAnswered(t *testing.T) {
 	t.Parallel()
 	cured := probe.Report{Verdict: probe.VerdictOf("untrusted-root"), WithCandidate: &probe.Candidate{Accepted: true}}
 	not := probe.Report{Verdict: probe.VerdictOf("untrusted-root"), WithCandidate: &probe.Candidate{GoError: "x509: unknown authority"}}
-	sights := func(a, b probe.Report) []sight {
-		return []sight{{node: tkg.Node{Name: "cp"}, report: a}, {node: tkg.Node{Name: "w"}, report: b}}
+	sights := func(a, b probe.Report) []remedy.Sight {
+		return []remedy.Sight{sightOf(tkg.Node{Name: "cp"}, a), sightOf(tkg.Node{Name: "w"}, b)}
 	}
 	refused := plugins.Hint(errors.New("node w: connection refused"), "try: ssh x@y")
 	for name, tc := range map[string]struct {
 		reason          string
-		sights          []sight
+		sights          []remedy.Sight
 		errs            []error
 		joined          error
 		asked           int

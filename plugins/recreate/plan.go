@@ -16,6 +16,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/inputfile"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -100,7 +101,7 @@ func (s step) Plan(ctx context.Context, req plugins.PlanRequest) (plugins.PlanRe
 	if err != nil {
 		return none, err
 	}
-	if allTrust(p.sights) {
+	if remedy.AllTrust(p.sights) {
 		return unchanged(r, w, p)
 	}
 	return r.plan(ctx, sup, owner, w, p)
@@ -125,7 +126,7 @@ func unchanged(r request, w world, p proof) (plugins.PlanResponse, error) {
 		summary = fmt.Sprintf("%s never came up, and that is not for want of trust: each of its %d machines that answer trusts %s, and a new "+
 			"cluster would come up as little", r.ref, len(p.sights), r.Registry)
 	}
-	return plugins.PlanResponse{Outputs: raw, Evidence: proofEvidence(r.Registry, p.sights), Warnings: p.warnings, Summary: summary}, err
+	return plugins.PlanResponse{Outputs: raw, Evidence: remedy.ProofEvidence(r.Registry, p.sights), Warnings: p.warnings, Summary: summary}, err
 }
 
 // plan puts together the changes and what speaks against them.
@@ -159,7 +160,7 @@ func (r request) plan(ctx context.Context, sup supervisor, owner tkg.Owner, w wo
 	}
 	blocks = slices.Concat(p.blocks, n.blocks, ownerBlocks(owner, w.cluster), reuseBlocks(w, r.ref, newest, r.ReuseName),
 		r.Budget.blocks(cost, broughtBack(r.workloads)), blocks)
-	evidence := slices.Concat([]plugins.Evidence{cost.evidence(describe(w.owner))}, proofEvidence(r.Registry, p.sights), tried, n.evidence())
+	evidence := slices.Concat([]plugins.Evidence{cost.evidence(describe(w.owner))}, remedy.ProofEvidence(r.Registry, p.sights), tried, n.evidence())
 	return plugins.PlanResponse{
 		Outputs: raw, Changes: changes, Blocks: blocks, Evidence: evidence,
 		Warnings: slices.Concat(p.warnings, n.warnings, []string{"on some releases a cluster that is created again under its old name comes up under its " +

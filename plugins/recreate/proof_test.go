@@ -17,6 +17,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/probe"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/plugintest"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
@@ -96,16 +97,16 @@ func TestProofBlocks(t *testing.T) {
 	wrong := answer(false, false, "missing-issuer", "x509: unknown authority", "CN=Lab Issuing CA (issuer of CN=registry)")
 	reset := answer(false, false, "reset", "connection reset", "")
 	stale := answer(false, true, "runtime-older", "x509: unknown authority", "")
-	see := func(r probe.Report, names ...string) []sight {
-		var out []sight
+	see := func(r probe.Report, names ...string) []remedy.Sight {
+		var out []remedy.Sight
 		for _, n := range names {
-			out = append(out, sight{node: tkg.Node{Name: n}, report: r})
+			out = append(out, sightOf(tkg.Node{Name: n}, r))
 		}
 		return out
 	}
 	cases := map[string]struct {
 		reason string
-		sights []sight
+		sights []remedy.Sight
 		want   []plugins.Block
 	}{
 		"proved": {reason: "every worker would trust it", sights: see(bad, "a", "b")},
@@ -139,10 +140,10 @@ func TestProofBlocks(t *testing.T) {
 			}
 		})
 	}
-	if allTrust(nil) {
+	if remedy.AllTrust(nil) {
 		t.Error("a cluster without workers proves nothing")
 	}
-	if !allTrust(see(good, "a", "b")) || allTrust(append(see(good, "a"), see(bad, "b")...)) {
+	if !remedy.AllTrust(see(good, "a", "b")) || remedy.AllTrust(append(see(good, "a"), see(bad, "b")...)) {
 		t.Error("nothing is to do exactly if each worker trusts the registry")
 	}
 	if w := mixedWarning(append(see(good, "a"), see(bad, "b")...)); len(w) != 1 || !strings.HasPrefix(w[0], "1 of 2 workers") {

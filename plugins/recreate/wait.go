@@ -13,6 +13,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/nodelook"
 	"github.com/tkgfix/tkgfix/internal/tkg"
 	"github.com/tkgfix/tkgfix/plugins"
+	"github.com/tkgfix/tkgfix/plugins/internal/remedy"
 	"github.com/tkgfix/tkgfix/plugins/sdk"
 )
 
@@ -75,7 +76,7 @@ func reusedHint(ref tkg.Ref) string {
 
 // prove lets each new worker dial the registry, until all of them trust it. A node that looks and does not trust it gets no other trust by
 // waiting; one that cannot be reached yet, or a registry that does not answer, may come.
-func (r run) prove(ctx context.Context) ([]sight, error) {
+func (r run) prove(ctx context.Context) ([]remedy.Sight, error) {
 	if r.nodes == nil {
 		return nil, errors.New("no connection to the nodes was given")
 	}
@@ -84,7 +85,7 @@ func (r run) prove(ctx context.Context) ([]sight, error) {
 		return nil, err
 	}
 	ask.Now = r.now
-	var sights []sight
+	var sights []remedy.Sight
 	err = r.poll(ctx, "prove that the new nodes trust "+r.in.Registry, func(ctx context.Context) (bool, string, error) {
 		workers, err := nodelook.FindWorkers(ctx, r.c, *r.nodes, r.ref)
 		if err == nil {
@@ -99,15 +100,15 @@ func (r run) prove(ctx context.Context) ([]sight, error) {
 }
 
 // judgeNew says whether all new workers trust the registry. It is an error if one does not for a reason that is its own.
-func judgeNew(sights []sight, registry string, ref tkg.Ref) (done bool, note string, err error) {
+func judgeNew(sights []remedy.Sight, registry string, ref tkg.Ref) (done bool, note string, err error) {
 	for _, s := range sights {
 		switch {
-		case s.report.Accepted:
-		case s.report.Verdict.Trust:
-			err := fmt.Errorf("the new node %s does not trust %s: %s", s.node.Name, registry, s.report.GoError)
+		case s.Report.Accepted:
+		case s.Report.Verdict.Trust:
+			err := fmt.Errorf("the new node %s does not trust %s: %s", s.Node.Name, registry, s.Report.GoError)
 			return false, "", plugins.Hint(err, "the new cluster is there, and does not get what is declared: see what its nodes hold and why with: tkgfix diagnose %s", ref)
 		default:
-			note = fmt.Sprintf("node %s does not reach %s yet: %s", s.node.Name, registry, oneLine(s.report.GoError))
+			note = fmt.Sprintf("node %s does not reach %s yet: %s", s.Node.Name, registry, oneLine(s.Report.GoError))
 		}
 	}
 	return note == "", note, nil

@@ -91,10 +91,15 @@ func ProofBlocks(registry string, sights []Sight) []plugins.Block {
 		}
 		return []plugins.Block{{Reason: reason, Hint: "see which nodes there are and reach one: kubectl get machines -A; connections.nodes says how they are reached"}}
 	}
+	return Blocks(asked, func(s Sight) (plugins.Block, bool) { return s.Unproved(registry) })
+}
+
+// Blocks returns what each worker says against a change, after the names of those that say the same.
+func Blocks(sights []Sight, against func(Sight) (plugins.Block, bool)) []plugins.Block {
 	var blocks []plugins.Block
 	nodes := map[string][]string{}
-	for _, s := range asked {
-		b, ok := s.block(registry)
+	for _, s := range sights {
+		b, ok := against(s)
 		if !ok {
 			continue
 		}
@@ -109,8 +114,9 @@ func ProofBlocks(registry string, sights []Sight) []plugins.Block {
 	return blocks
 }
 
-// block says why one worker speaks against it, without its name.
-func (s Sight) block(registry string) (plugins.Block, bool) {
+// Unproved says why what one worker saw does not prove that the candidate CA is the cure, without its name; false if nothing speaks
+// against it.
+func (s Sight) Unproved(registry string) (plugins.Block, bool) {
 	v := s.Report.Verdict
 	if s.Report.Accepted || s.Older() || s.Report.CandidateAccepted() {
 		return plugins.Block{}, false
