@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -296,10 +297,15 @@ func testRecreate(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	going := watchCluster(t, client)
 	if err := clusters.Delete(t.Context(), "dev1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	reasons := waitGone(t, client, clusters)
+	reasons := deletionReasons(t, going)
+	eventually(t, "dev1 is gone", func(ctx context.Context) (bool, error) {
+		_, err := clusters.Get(ctx, "dev1", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), nil
+	})
 	want := []string{"WaitingForWorkersDeletion", "WaitingForControlPlaneDeletion", "WaitingForInfrastructureDeletion"}
 	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Errorf("reasons of the deletion, in order (-want, +got):\n%s", diff)
@@ -333,26 +339,45 @@ func testRecreate(t *testing.T, dir string) {
 	}
 }
 
-// waitGone returns when the cluster is gone, with the reasons that it gave on the way.
-func waitGone(t *testing.T, client dynamic.Interface, clusters dynamic.ResourceInterface) []string {
+// watchCluster returns what becomes of the Cluster of dev1 from now on. A look now and then would miss a reason that passes quickly.
+func watchCluster(t *testing.T, client dynamic.Interface) watch.Interface {
 	t.Helper()
 	capi := client.Resource(schema.GroupVersionResource{Group: "cluster.x-k8s.io", Version: "v1beta1", Resource: "clusters"}).Namespace("team-a")
+	seconds := int64(goneTimeout.Seconds())
+	w, err := capi.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=dev1", TimeoutSeconds: &seconds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	return w
+}
+
+// goneTimeout bounds how long a deletion is watched.
+const goneTimeout = 2 * time.Minute
+
+// deletionReasons returns the reasons of the condition Deleting, in order, until the Cluster is gone.
+func deletionReasons(t *testing.T, going watch.Interface) []string {
+	t.Helper()
 	var reasons []string
-	eventually(t, "dev1 is gone", func(ctx context.Context) (bool, error) {
-		if c, err := capi.Get(ctx, "dev1", metav1.GetOptions{}); err == nil {
-			conditions, _, _ := unstructured.NestedSlice(c.Object, "status", "conditions")
-			for _, each := range conditions {
-				m := each.(map[string]any)
-				reason, _ := m["reason"].(string)
-				if m["type"] == "Deleting" && m["status"] == "True" && (len(reasons) == 0 || reasons[len(reasons)-1] != reason) {
-					reasons = append(reasons, reason)
-				}
+	for event := range going.ResultChan() {
+		if event.Type == watch.Deleted {
+			return reasons
+		}
+		c, ok := event.Object.(*unstructured.Unstructured)
+		if !ok {
+			continue
+		}
+		conditions, _, _ := unstructured.NestedSlice(c.Object, "status", "conditions")
+		for _, each := range conditions {
+			m := each.(map[string]any)
+			reason, _ := m["reason"].(string)
+			if m["type"] == "Deleting" && m["status"] == "True" && (len(reasons) == 0 || reasons[len(reasons)-1] != reason) {
+				reasons = append(reasons, reason)
 			}
 		}
-		_, err := clusters.Get(ctx, "dev1", metav1.GetOptions{})
-		return apierrors.IsNotFound(err), nil
-	})
-	return reasons
+	}
+	t.Fatalf("the Cluster is not gone after %s: %v", goneTimeout, reasons)
+	return nil
 }
 
 // testAudit expects the log to tell users from the service, to keep the requests of writes and no content of Secrets.
