@@ -20,22 +20,20 @@ var (
 )
 
 // TestLaboratoryFaults plants the faults of the platform that docs/laboratory.md names and holds a recreate of tkgfix against them. The
-// drain is on dev2 meanwhile, without tkgfix.
+// drain is on dev2, without tkgfix.
 func TestLaboratoryFaults(t *testing.T) {
 	t.Parallel()
 	i := slices.IndexFunc(generations(), func(g generation) bool { return g.name == "builtin-generic-v1beta2" })
 	s := supervisor{upOf(t, generations()[i].name, "missing-ca"), generations()[i]}
-	t.Run("Faults", func(t *testing.T) {
-		t.Run("Drain", func(t *testing.T) { t.Parallel(); s.testDrain(t) })
-		t.Run("Recreate", func(t *testing.T) {
-			t.Parallel()
-			s.testFaultWords(t)
-			s.testMissionControl(t)
-			s.testGitOps(t)
-			s.testReleaseGone(t)
-			s.testStuckDeletion(t)
-			s.testLeftovers(t)
-		})
+	// One after the other: a laboratory that waits for its turn takes time from those that have theirs.
+	t.Run("Drain", s.testDrain)
+	t.Run("Recreate", func(t *testing.T) {
+		s.testFaultWords(t)
+		s.testMissionControl(t)
+		s.testGitOps(t)
+		s.testReleaseGone(t)
+		s.testStuckDeletion(t)
+		s.testLeftovers(t)
 	})
 	s.plant(t, "healthy")
 	if got := s.phases(t, "dev1"); got["Running"] != 6 {
