@@ -219,7 +219,10 @@ func onShow(ctx context.Context, client kubernetes.Interface) []string {
 	for i := range out {
 		out[i] = plainly(out[i])
 	}
-	return slices.DeleteFunc(out, func(line string) bool { return strings.Contains(line, "ContainerCreating") })
+	return slices.DeleteFunc(out, func(line string) bool {
+		// Whether one of a node's pods asks for its image only when another has pulled it already is chance.
+		return strings.Contains(line, "ContainerCreating") || strings.Contains(line, "already present on machine")
+	})
 }
 
 func stateOf(c corev1.ContainerStatus) string {
