@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 BIN   := bin
 GO    := go
+# Which tests of real nodes e2e-real runs: all.
+REAL   = ^TestReal
 # The Kubernetes binaries of the laboratory, built once into the user's cache.
 KUBE   = $(shell hack/kube/build.sh)
 
@@ -34,7 +36,7 @@ test: deps kube check ## every test, the remediation in the laboratory among the
 	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m -skip TestCrashtestCatches ./cmd/tkgfix-lab ./e2e
 
 e2e-real: deps kube ## the truth test: nodes of real containerd, kubelet and OpenSSH (Linux, root)
-	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '^TestReal' ./e2e
+	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '$(REAL)' ./e2e
 
 e2e-matrix: deps kube ## every generation of TKG with every fault: the remedy, the run, and pods that pull
 	@TKGFIX_KUBE=$(KUBE) GO=$(GO) hack/matrix.sh
