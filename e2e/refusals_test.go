@@ -18,7 +18,6 @@ var (
 	roles    = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"}
 	classes  = schema.GroupVersionResource{Group: "cluster.x-k8s.io", Version: "v1beta1", Resource: "clusterclasses"}
 	releases = schema.GroupVersionResource{Group: "run.tanzu.vmware.com", Version: "v1alpha3", Resource: "tanzukubernetesreleases"}
-	vmsvcs   = schema.GroupVersionResource{Group: "vmoperator.vmware.com", Version: "v1alpha3", Resource: "virtualmachineservices"}
 )
 
 // TestRecreateRefuses plans the recreate of a cluster that must not be deleted, for one reason after the other, on a real API server. Each is

@@ -214,19 +214,6 @@ func (r run) rolled(ctx context.Context) (tkg.Roll, time.Time, error) {
 	return roll, since, err
 }
 
-// stillOld tells whether a node that fails the proof is older than the change, which is no failure for a while.
-func stillOld(sights []remedy.Sight, since, now time.Time) (note string, wait bool) {
-	if since.IsZero() || now.Sub(since) > settleTime {
-		return "", false
-	}
-	for _, s := range remedy.Asked(sights) {
-		if !s.Report.Accepted && s.Node.Created.Before(since) {
-			return fmt.Sprintf("%s is older than the change and does not trust the registry yet", s.Node.Name), true
-		}
-	}
-	return "", false
-}
-
 // proved says which nodes do not trust the registry although all were replaced.
 func (r run) proved(sights []remedy.Sight) error {
 	var bad []remedy.Sight
