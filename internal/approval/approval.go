@@ -11,7 +11,8 @@ import (
 
 // Identity is who decided.
 type Identity struct {
-	// Name is user@host for a person known only by the operating system, the principal for the signer of a decision.
+	// Name is user@host for a person known only by the operating system, the principal for the signer of a decision, the user name for
+	// one whom an API server has authenticated.
 	Name string `json:"name"`
 	// Verified is false if nothing but the operating system's word stands for the name.
 	Verified bool `json:"verified"`
@@ -28,6 +29,8 @@ type Decision struct {
 	Reason   string   `json:"reason,omitempty"`
 	// Signature is the armored SSH signature of the decision, if it is signed.
 	Signature string `json:"signature,omitempty"`
+	// Ref names the object in which the decision was given, if it was not given to tkgfix itself: an Approval in a cluster.
+	Ref string `json:"ref,omitempty"`
 	// Auto says that nobody was asked: who ran tkgfix gave --auto-approve, which is their own approval given ahead.
 	Auto bool      `json:"auto,omitempty"`
 	At   time.Time `json:"at"`
@@ -131,7 +134,7 @@ func (g Gate) Check(d Decision, earlier []Decision, now time.Time) error {
 // allows says why an approval by this person does not count; nil if it does.
 func (g Gate) allows(d Decision) error {
 	switch {
-	case g.Policy.Signed && !d.By.Verified:
+	case g.Policy.Signed && d.By.Key == "":
 		return fmt.Errorf("%w: that of %s is not", ErrUnsigned, d.By.Name)
 	case len(g.Policy.Approvers) > 0 && !slices.Contains(g.Policy.Approvers, d.By.Name):
 		return fmt.Errorf("%s is %w, who are %s", d.By.Name, ErrApprover, strings.Join(g.Policy.Approvers, ", "))

@@ -43,10 +43,8 @@ func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*R
 		if err != nil {
 			return err
 		}
-		if d.By.Verified = false; d.Signature != "" {
-			if d.By, err = e.signer(x.run, d); err != nil {
-				return fmt.Errorf("verify the signature of the decision on gate %s: %w", d.Gate, err)
-			}
+		if d.By, err = e.identify(ctx, x.run, d); err != nil {
+			return fmt.Errorf("verify who decides on gate %s: %w", d.Gate, err)
 		}
 		now := e.Now()
 		if err := x.run.gate(g).Check(d, x.run.Decisions, now); err != nil {
@@ -102,8 +100,17 @@ func hintDecision(r *Run, g plan.Gate, err error) error {
 	return err
 }
 
-// signer verifies the signature of a decision by the run's allowed signers.
-func (e *Engine) signer(r *Run, d approval.Decision) (approval.Identity, error) {
+// identify returns who gives a decision: for one that was given elsewhere who is vouched for there, for a signed one the signer by the run's
+// allowed signers, else who it says, unverified.
+func (e *Engine) identify(ctx context.Context, r *Run, d approval.Decision) (approval.Identity, error) {
+	switch {
+	case d.Ref != "" && e.Vouch == nil:
+		return approval.Identity{}, fmt.Errorf("it was given in %s, which cannot be asked from here", d.Ref)
+	case d.Ref != "":
+		return e.Vouch(ctx, r.ID, d)
+	case d.Signature == "":
+		return approval.Identity{Name: d.By.Name}, nil
+	}
 	if r.Created.AllowedSigners == "" || e.Signer == nil {
 		return approval.Identity{}, errors.New("the workflow names no allowed signers: spec.approvals.allowedSigners")
 	}

@@ -34,6 +34,11 @@ type Engine struct {
 	// Signer judges a decision's signature by the run's file of allowed signers and returns whose it is. It may be nil, if no gate
 	// takes signed approvals.
 	Signer func(signers, run string, d approval.Decision) (approval.Identity, error)
+	// Vouch returns who gave a decision that has a Ref, and an error if it does not stand there or does not count. It may be nil, if no
+	// decision is given elsewhere. It is asked again before each step acts.
+	Vouch func(ctx context.Context, run string, d approval.Decision) (approval.Identity, error)
+	// PlanOnly ends an attempt when there is a plan with changes, with its gates waiting.
+	PlanOnly bool
 	// AutoApprove is the strongest effect whose gates Me approves without being asked, where the gate's policy lets Me; empty means none.
 	AutoApprove plugins.Effect
 	// Stop, when it is closed, ends an attempt as soon as no effect is in flight. It may be nil.

@@ -116,6 +116,9 @@ func (x *execution) proceed(ctx context.Context) error {
 	if err := p.Err(); err != nil && !x.run.acted() {
 		return err
 	}
+	if x.PlanOnly && p.HasChanges() && !x.run.acted() {
+		return x.waitAt(ctx)
+	}
 	b := x.builder(p, x.run.Created.Dir)
 	b.Wait = true
 	b.Trying = func(id string, t attempt.Try) error { return x.retried(ctx, id, t) }

@@ -102,7 +102,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 		if s.Status != plan.Changes {
 			return unplannable(s) // done, or what was to be changed has come about by itself
 		}
-		ok, err := x.open(id)
+		ok, err := x.open(ctx, id)
 		var closed *plan.NotApproved
 		if errors.As(err, &closed) && closed.Outcome.Verdict == approval.Pending {
 			if err := x.wait(ctx, closed.Gate); err != nil {
@@ -128,7 +128,7 @@ func (x *execution) change(ctx context.Context, b *plan.Builder, id string) erro
 }
 
 // open returns what of a step is approved.
-func (x *execution) open(id string) (plan.Approved, error) {
+func (x *execution) open(ctx context.Context, id string) (plan.Approved, error) {
 	p := x.snapshot()
 	s, ok := p.Step(id)
 	if !ok {
@@ -140,20 +140,17 @@ func (x *execution) open(id string) (plan.Approved, error) {
 	if s.Effect == plugins.Announce {
 		return plan.Announce(s)
 	}
-	return plan.Approve(p, id, x.judgement())
+	return plan.Approve(p, id, x.judgement(ctx))
 }
 
-// judgement is the ground on which gates are judged now. Signatures are verified again: nothing that only the journal says counts
-// for a signed approval.
-func (x *execution) judgement() plan.Judgement {
+// judgement is the ground on which gates are judged now. Who decided is found out again: nothing that only the journal says counts.
+func (x *execution) judgement(ctx context.Context) plan.Judgement {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	j := x.run.judgement(x.Now())
+	run := x.run
+	j := run.judgement(x.Now())
+	x.mu.Unlock()
 	j.Decisions = slices.DeleteFunc(j.Decisions, func(d approval.Decision) bool {
-		if d.Signature == "" {
-			return d.By.Verified
-		}
-		by, err := x.signer(x.run, d)
+		by, err := x.identify(ctx, run, d)
 		return err != nil || by != d.By
 	})
 	return j
@@ -248,6 +245,11 @@ func (x *execution) wait(ctx context.Context, g plan.Gate) error {
 	if asked {
 		return x.decide(ctx, g, d)
 	}
+	return x.waitAt(ctx)
+}
+
+// waitAt ends the execution with the gates that are pending.
+func (x *execution) waitAt(ctx context.Context) error {
 	x.mu.Lock()
 	var names []string
 	for _, g := range x.run.PendingGates(x.Now()) {

@@ -52,7 +52,7 @@ func (t *taking) finishBegun(ctx context.Context) error {
 			continue
 		}
 		todo = append(todo, work{in.ID, func(ctx context.Context) (*replanned, error) {
-			ok, err := plan.Entered(p, t.id, in.ID, digest, t.judgement())
+			ok, err := plan.Entered(p, t.id, in.ID, digest, t.judgement(ctx))
 			if err != nil {
 				return nil, fmt.Errorf("go on with step %s, which was begun: %w", in.ID, err)
 			}
