@@ -19,6 +19,9 @@ func rules() []rule {
 		kubernetes = "k8s.io/client-go"
 		goplugin   = "github.com/hashicorp/go-plugin"
 		urfave     = "github.com/urfave/cli/v2"
+		// What is behind the API by which spans are made.
+		tracing   = "go.opentelemetry.io/otel/sdk"
+		exporting = "go.opentelemetry.io/otel/exporters"
 	)
 	ours := func(names ...string) []string {
 		var out []string
@@ -33,8 +36,9 @@ func rules() []rule {
 		{"internal/state", "a journal knows no run", append(ours("internal/engine", "internal/plan", "workflow", "plugins"), grpc, kubernetes)},
 		{"internal/plan", "a plan knows no engine and no way to a cluster", append(ours("internal/engine", "internal/state", "internal/kube", "internal/cli"), grpc, goplugin, kubernetes, urfave)},
 		{"internal/diagnosis", "a diagnosis makes no run, and reaches clusters by its steps alone", append(ours("internal/engine", "internal/state", "internal/kube", "internal/cli"), grpc, kubernetes, urfave)},
-		{"internal/engine", "the engine knows no medium, no gRPC, no Kubernetes, no command line",
-			append(ours("internal/state/file", "internal/state/mem", "internal/kube", "internal/ui", "internal/cli", "internal/pluginhost", "internal/wire"), grpc, goplugin, kubernetes, urfave)},
+		{"internal/engine", "the engine knows no medium, no gRPC, no Kubernetes, no command line, and not where its traces go",
+			append(ours("internal/state/file", "internal/state/mem", "internal/kube", "internal/ui", "internal/cli", "internal/pluginhost", "internal/wire", "internal/telemetry"),
+				grpc, goplugin, kubernetes, urfave, tracing, exporting)},
 		{"internal/certs", "judgement of certificates is pure", append(ours("internal/kube", "internal/node", "internal/engine"), grpc, kubernetes, "os/exec")},
 		{"internal/report", "a report is built from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file"), grpc, kubernetes)},
 		{"internal/ui", "the terminal knows no cluster", append(ours("internal/kube", "internal/node", "internal/cli"), grpc, kubernetes)},

@@ -12,8 +12,10 @@ import (
 )
 
 // apply lets a step or instance do what was approved. id is the workflow's step.
-func (x *execution) apply(ctx context.Context, id string, ok plan.Approved) error {
+func (x *execution) apply(ctx context.Context, id string, ok plan.Approved) (err error) {
 	s := ok.Step()
+	ctx, span := x.span(ctx, "apply step", attrStep.String(s.ID), attrUses.String(s.Uses))
+	defer func() { x.end(span, err) }()
 	impl, err := x.plugins.Step(ctx, s.Uses)
 	if err != nil {
 		return fmt.Errorf("start step %s: %w", s.ID, err)
@@ -33,7 +35,7 @@ func (x *execution) apply(ctx context.Context, id string, ok plan.Approved) erro
 	var resp plugins.ApplyResponse
 	err = attempt.Do(ctx, policy, func(t attempt.Try) error { return x.retried(ctx, s.ID, t) },
 		func(ctx context.Context) (err error) {
-			resp, err = impl.Apply(ctx, req, &host{x: x, ok: ok})
+			resp, err = impl.Apply(ctx, req, &host{x: x, ok: ok, span: span})
 			return err
 		})
 	if err != nil {

@@ -66,6 +66,7 @@ func (e *Engine) Decide(ctx context.Context, id string, d approval.Decision) (*R
 // rejected ends a run that was rejected outside of an attempt.
 func (x *execution) rejected(ctx context.Context, why string) error {
 	end := finished{Status: Rejected, Error: why}
+	ctx = x.inTrace(ctx)
 	if err := x.prepare(ctx); err == nil && len(x.workflow.OnFailure) > 0 {
 		x.plugins = x.Launch(x.run.Created.Connections, func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
 		x.afterFailure(ctx, end)

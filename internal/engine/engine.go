@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/state"
@@ -47,6 +49,8 @@ type Engine struct {
 	Ask func(context.Context, plan.Gate, plan.Step) (approval.Decision, bool, error)
 	// Watch, if set, is told what happens. It must not block for long.
 	Watch func(Event)
+	// Tracer, if set, is given a trace of each run: docs/observability.md. Its spans must not block.
+	Tracer trace.Tracer
 }
 
 // Catalog describes the steps that exist, for validation and for the digest.

@@ -14,6 +14,7 @@ import (
 const (
 	kindCreated   = "run.created"
 	kindResumed   = "run.resumed"
+	kindTrace     = "trace.started"
 	kindPlanned   = "run.planned"
 	kindWaiting   = "run.waiting"
 	kindFinished  = "run.finished"

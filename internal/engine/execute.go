@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tkgfix/tkgfix/internal/attempt"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/state"
@@ -20,6 +22,8 @@ type execution struct {
 	plugins  Plugins
 	// cancel ends the attempt, with the cause.
 	cancel context.CancelCauseFunc
+	// attemptSpan is the attempt's in the run's trace; nil if there is none.
+	attemptSpan trace.Span
 
 	// mu guards what follows and the end of the journal: plugins write effects from their own goroutines.
 	mu       sync.Mutex
@@ -41,6 +45,11 @@ func (x *execution) execute(ctx context.Context) error {
 	if err := x.record(ctx, kindResumed, resumed{By: x.Me}); err != nil {
 		return err
 	}
+	return x.traced(ctx, x.attempt)
+}
+
+// attempt carries the run further, from its plan on, and journals how that ends.
+func (x *execution) attempt(ctx context.Context) error {
 	x.plugins = x.Launch(x.run.Created.Connections, func(ctx context.Context, p Process) error { return x.record(ctx, kindProcess, p) })
 	defer func() { _ = x.plugins.Close(context.WithoutCancel(ctx)) }()
 	defer x.watchStop(ctx)()
@@ -136,6 +145,7 @@ func (x *execution) retried(ctx context.Context, id string, t attempt.Try) error
 	if t.Number == 0 {
 		return nil // waiting for a condition costs no budget
 	}
+	x.event(trace.SpanFromContext(ctx), "retry", attrStep.String(id), attrTry.Int(t.Number))
 	return x.record(ctx, kindAttempt, attempted{Step: id, Number: t.Number, Error: t.Err.Error(), Next: t.Next})
 }
 

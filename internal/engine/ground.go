@@ -52,8 +52,10 @@ func (x *execution) ensurePlan(ctx context.Context) error {
 }
 
 // build makes the plan of a run that was created so.
-func (x *execution) build(ctx context.Context, c Created) (*plan.Plan, error) {
-	p, err := x.head(c)
+func (x *execution) build(ctx context.Context, c Created) (p *plan.Plan, err error) {
+	ctx, span := x.span(ctx, "plan")
+	defer func() { x.end(span, err) }()
+	p, err = x.head(c)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ func (x *execution) head(c Created) (*plan.Plan, error) {
 }
 
 func (x *execution) builder(p *plan.Plan, dir string) *plan.Builder {
-	b := &plan.Builder{Workflow: x.workflow, Dir: dir, Values: map[string]any{}, Step: x.plugins.Step, Effects: map[string]plugins.Effect{}}
+	b := &plan.Builder{Workflow: x.workflow, Dir: dir, Values: map[string]any{}, Step: x.plugins.Step, Effects: map[string]plugins.Effect{}, Around: x.planSpan}
 	for _, in := range p.Inputs {
 		b.Values[in.Name] = in.Value
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -13,6 +15,8 @@ import (
 type host struct {
 	x  *execution
 	ok plan.Approved
+	// span is that of the step being applied: a plugin's calls come without it.
+	span trace.Span
 }
 
 var _ plugins.Host = (*host)(nil)
@@ -42,7 +46,11 @@ func (h *host) Intend(ctx context.Context, spec plugins.EffectSpec) error {
 	if s, err := h.Effect(ctx, spec.Key); err != nil || s != plugins.EffectNone {
 		return fmt.Errorf("intend effect %s: it is %s already", spec.Key, s)
 	}
-	return h.x.record(ctx, kindIntended, intended{Step: h.ok.Step().ID, Key: spec.Key, Target: spec.Target})
+	if err := h.x.record(ctx, kindIntended, intended{Step: h.ok.Step().ID, Key: spec.Key, Target: spec.Target}); err != nil {
+		return err
+	}
+	h.x.event(h.span, "effect intended", attrEffect.String(spec.Key))
+	return nil
 }
 
 // Done implements plugins.Host.
@@ -55,6 +63,9 @@ func (h *host) Done(ctx context.Context, key, note string) error {
 	}
 	h.x.mu.Lock()
 	defer h.x.mu.Unlock()
+	if e := h.x.run.effect(h.ok.Step().ID, key); e != nil {
+		h.x.effectSpan(trace.ContextWithSpan(ctx, h.span), *e)
+	}
 	h.x.landed()
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/state"
@@ -54,7 +56,10 @@ type Run struct {
 	Hint  string `json:"hint,omitempty"`
 
 	processes []Process
+	attempts  int
 	failures  int // how often an attempt ended without success
+	// trace is the span under which those of all attempts stand; invalid if the run is not traced.
+	trace trace.SpanContext
 	// failedStep is the plan's step or instance that failed last in this attempt; empty if none did.
 	failedStep string
 }
@@ -134,6 +139,12 @@ func folds() map[string]fold {
 		kindCreated: on(func(r *Run, _ time.Time, d Created) { r.Created = d }),
 		kindResumed: on(func(r *Run, _ time.Time, _ resumed) {
 			r.Status, r.Error, r.Hint, r.failedStep, r.NotBegun = Running, "", "", "", nil
+			r.attempts++
+		}),
+		kindTrace: on(func(r *Run, _ time.Time, d traceStarted) {
+			if parent := d.remote(); parent.IsValid() {
+				r.trace = parent
+			}
 		}),
 		kindBraked: on(func(r *Run, _ time.Time, d braked) {
 			r.NotBegun = map[string]string{}

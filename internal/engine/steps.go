@@ -238,6 +238,7 @@ func (x *execution) void(ctx context.Context, b *plan.Builder, id string, moved 
 
 // wait asks a person, or ends the execution with the gate waiting.
 func (x *execution) wait(ctx context.Context, g plan.Gate) error {
+	x.event(x.attemptSpan, "gate", attrGates.StringSlice([]string{g.Step}))
 	d, asked, err := x.ask(ctx, g)
 	if err != nil {
 		return fmt.Errorf("ask at gate %s: %w", g.Step, err)
@@ -256,6 +257,7 @@ func (x *execution) waitAt(ctx context.Context) error {
 		names = append(names, g.Step)
 	}
 	x.mu.Unlock()
+	x.event(x.attemptSpan, "waiting", attrGates.StringSlice(names))
 	if err := x.record(ctx, kindWaiting, waiting{Gates: names}); err != nil {
 		return err
 	}
@@ -293,5 +295,6 @@ func (x *execution) decide(ctx context.Context, g plan.Gate, d approval.Decision
 	if err != nil {
 		return err
 	}
+	x.event(x.attemptSpan, "decided", attrGates.StringSlice([]string{g.Step}))
 	return x.record(ctx, kindDecided, d)
 }

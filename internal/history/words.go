@@ -45,6 +45,7 @@ type data struct {
 	Reason    string              `json:"reason"`
 	NotBegun  []string            `json:"notBegun"`
 	Was       state.Holder        `json:"was"`
+	Trace     string              `json:"traceparent"`
 }
 
 // by is who did something: an approval.Identity, or an engine.Actor, which holds one.
@@ -82,6 +83,7 @@ func words() map[string]func(data) string {
 		"run.planned":    func(d data) string { return planned(d.Plan) + after(": ", d.Why) },
 		"run.waiting":    func(d data) string { return "waits for approval of " + strings.Join(d.Gates, ", ") },
 		"run.finished":   func(d data) string { return "ended " + d.Status + after(": ", d.Error) },
+		"trace.started":  func(d data) string { return "traced as " + d.Trace },
 		"plugin.started": func(d data) string { return fmt.Sprintf("plugin %s started (pid %d)", d.Name, d.PID) },
 		"step.planned":   replanned,
 		"step.started": func(d data) string {

@@ -27,6 +27,9 @@ type Builder struct {
 	// Began and Ended, if set, are told as a step is asked, and as it is planned.
 	Began func(Step)
 	Ended func(Step)
+	// Around, if set, is called before a step or instance is asked. The step is asked with the context that it returns, and when that is
+	// planned the function that it returns is called.
+	Around func(context.Context, *Step) (context.Context, func())
 	// Trying, if set, is told of each attempt that will be followed by another; an error ends the attempts.
 	Trying func(id string, t attempt.Try) error
 	// Dir is the folder in which relative paths of steps begin.
@@ -114,6 +117,11 @@ func (b *Builder) one(ctx context.Context, t take, s *Step) error {
 	}
 	if b.Began != nil {
 		b.Began(*s)
+	}
+	if b.Around != nil {
+		around, end := b.Around(ctx, s)
+		defer end()
+		ctx = around
 	}
 	impl, err := b.Step(ctx, t.ws.Uses)
 	if err != nil {
