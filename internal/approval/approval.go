@@ -69,6 +69,8 @@ var (
 	ErrApprover  = errors.New("not one of the approvers")
 	ErrUnsigned  = errors.New("the gate takes signed approvals only")
 	ErrTwice     = errors.New("has approved already")
+	// ErrNotCounted is for a decision that stands elsewhere and of which it is known that it does not count, or not any more.
+	ErrNotCounted = errors.New("it does not count")
 )
 
 // Verdict is what the decisions on a gate come to.

@@ -36,8 +36,8 @@ type Engine struct {
 	// Signer judges a decision's signature by the run's file of allowed signers and returns whose it is. It may be nil, if no gate
 	// takes signed approvals.
 	Signer func(signers, run string, d approval.Decision) (approval.Identity, error)
-	// Vouch returns who gave a decision that has a Ref, and an error if it does not stand there or does not count. It may be nil, if no
-	// decision is given elsewhere. It is asked again before each step acts.
+	// Vouch returns who gave a decision that has a Ref. The error is approval.ErrNotCounted if it does not stand there, or does not count;
+	// any other says that it cannot be told now. It is asked again before each step acts. It may be nil, if no decision is given elsewhere.
 	Vouch func(ctx context.Context, run string, d approval.Decision) (approval.Identity, error)
 	// PlanOnly ends an attempt when there is a plan with changes, with its gates waiting.
 	PlanOnly bool

@@ -29,6 +29,7 @@ const (
 	kindDone      = "effect.done"
 	kindResolved  = "effect.resolved"
 	kindDecided   = "gate.decided"
+	kindWithdrawn = "gate.withdrawn"
 	kindBroken    = "lock.broken"
 )
 
@@ -81,6 +82,8 @@ type finished struct {
 	Status Status `json:"status"`
 	Error  string `json:"error,omitempty"`
 	Hint   string `json:"hint,omitempty"`
+	// Guard is the guard that did not hold, if that is why.
+	Guard string `json:"guard,omitempty"`
 }
 
 type replanned struct {
@@ -127,6 +130,12 @@ type braked struct {
 	// Why says what failed. NotBegun are the instances that were not begun, in their order.
 	Why      string   `json:"why"`
 	NotBegun []string `json:"notBegun"`
+}
+
+// withdrawn says that a decision that stands elsewhere does not count any more.
+type withdrawn struct {
+	Ref string `json:"ref"`
+	Why string `json:"why"`
 }
 
 type intended struct {

@@ -102,7 +102,9 @@ func (x *execution) fail(ctx context.Context, cause error) error {
 		cause = context.Cause(ctx)
 	case errors.As(cause, &na):
 		end.Status = Rejected
-	case errors.As(cause, &closed), x.run.Plan != nil && x.run.Plan.Blocked() && !x.run.acted():
+	case errors.As(cause, &closed):
+		end.Status, end.Guard = Blocked, closed.Guard
+	case x.run.Plan != nil && x.run.Plan.Blocked() && !x.run.acted():
 		end.Status = Blocked
 	}
 	ctx = context.WithoutCancel(ctx)

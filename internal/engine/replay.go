@@ -51,9 +51,12 @@ type Run struct {
 	Moved map[string][]string `json:"moved,omitempty"`
 	// NotBegun says, by instance, why it was not begun in the last attempt: the brake of its step's strategy.
 	NotBegun map[string]string `json:"notBegun,omitempty"`
-	// Error and Hint say why the run ended, if it failed.
+	// Error and Hint say why the run ended, if it failed; Guard is the guard that did not hold, if that is why.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
+	Guard string `json:"guard,omitempty"`
+	// WaitsFor are the gates at which the last attempt ended, if it ended waiting.
+	WaitsFor []string `json:"waitsFor,omitempty"`
 
 	processes []Process
 	attempts  int
@@ -138,7 +141,7 @@ func folds() map[string]fold {
 	return map[string]fold{
 		kindCreated: on(func(r *Run, _ time.Time, d Created) { r.Created = d }),
 		kindResumed: on(func(r *Run, _ time.Time, _ resumed) {
-			r.Status, r.Error, r.Hint, r.failedStep, r.NotBegun = Running, "", "", "", nil
+			r.Status, r.Error, r.Hint, r.Guard, r.failedStep, r.NotBegun, r.WaitsFor = Running, "", "", "", "", nil, nil
 			r.attempts++
 		}),
 		kindTrace: on(func(r *Run, _ time.Time, d traceStarted) {
@@ -153,9 +156,9 @@ func folds() map[string]fold {
 			}
 		}),
 		kindPlanned: on(foldPlanned),
-		kindWaiting: on(func(r *Run, _ time.Time, _ waiting) { r.Status = Waiting }),
+		kindWaiting: on(func(r *Run, _ time.Time, d waiting) { r.Status, r.WaitsFor = Waiting, d.Gates }),
 		kindFinished: on(func(r *Run, _ time.Time, d finished) {
-			r.Status, r.Error, r.Hint = d.Status, d.Error, d.Hint
+			r.Status, r.Error, r.Hint, r.Guard = d.Status, d.Error, d.Hint, d.Guard
 			if d.Status != Done {
 				r.failures++
 			}
@@ -163,9 +166,12 @@ func folds() map[string]fold {
 		kindBroken: on(func(r *Run, at time.Time, d broken) {
 			r.Broken = append(r.Broken, Breach{At: at, By: d.By, Was: d.Was, Reason: d.Reason})
 		}),
-		kindResolved:  on(foldResolved),
-		kindProcess:   on(func(r *Run, _ time.Time, d Process) { r.processes = append(r.processes, d) }),
-		kindDecided:   on(func(r *Run, _ time.Time, d approval.Decision) { r.Decisions = append(r.Decisions, d) }),
+		kindResolved: on(foldResolved),
+		kindProcess:  on(func(r *Run, _ time.Time, d Process) { r.processes = append(r.processes, d) }),
+		kindDecided:  on(func(r *Run, _ time.Time, d approval.Decision) { r.Decisions = append(r.Decisions, d) }),
+		kindWithdrawn: on(func(r *Run, _ time.Time, d withdrawn) {
+			r.Decisions = slices.DeleteFunc(r.Decisions, func(was approval.Decision) bool { return was.Ref == d.Ref })
+		}),
 		kindReplanned: on(foldReplanned),
 		kindStarted: on(func(r *Run, at time.Time, d started) {
 			p := r.progress(d.Step, at)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/plan"
@@ -140,20 +139,49 @@ func (x *execution) open(ctx context.Context, id string) (plan.Approved, error) 
 	if s.Effect == plugins.Announce {
 		return plan.Announce(s)
 	}
-	return plan.Approve(p, id, x.judgement(ctx))
+	j, err := x.judgement(ctx, false)
+	if err != nil {
+		return plan.Approved{}, err
+	}
+	return plan.Approve(p, id, j)
 }
 
-// judgement is the ground on which gates are judged now. Who decided is found out again: nothing that only the journal says counts.
-func (x *execution) judgement(ctx context.Context) plan.Judgement {
+// judgement is the ground on which gates are judged now. Who decided is found out again: nothing that only the journal says counts. A
+// decision that does not count any more where it stands is journalled as withdrawn, so that another may be given. What was begun is
+// finished with the decisions that it was begun with: begun takes those that stand elsewhere from the journal.
+func (x *execution) judgement(ctx context.Context, begun bool) (plan.Judgement, error) {
 	x.mu.Lock()
-	run := x.run
-	j := run.judgement(x.Now())
+	j := x.run.judgement(x.Now())
+	r := x.run
 	x.mu.Unlock()
-	j.Decisions = slices.DeleteFunc(j.Decisions, func(d approval.Decision) bool {
-		by, err := x.identify(ctx, run, d)
-		return err != nil || by != d.By
-	})
-	return j
+	var count []approval.Decision
+	for _, d := range j.Decisions {
+		if begun && d.Ref != "" {
+			count = append(count, d)
+			continue
+		}
+		by, err := x.identify(ctx, r, d)
+		if err == nil && by == d.By {
+			count = append(count, d)
+		}
+		if d.Ref == "" {
+			continue
+		}
+		if err == nil && by != d.By {
+			err = fmt.Errorf("%w: it is %s's and not %s's", approval.ErrNotCounted, by.Name, d.By.Name)
+		}
+		switch {
+		case errors.Is(err, approval.ErrNotCounted):
+			err = x.record(ctx, kindWithdrawn, withdrawn{Ref: d.Ref, Why: err.Error()})
+		case err != nil:
+			err = fmt.Errorf("verify again who decided on gate %s: %w", d.Gate, err)
+		}
+		if err != nil {
+			return j, err
+		}
+	}
+	j.Decisions = count
+	return j, nil
 }
 
 // instance plans one approved instance again and applies it if its ground stands; else it returns its new plan.

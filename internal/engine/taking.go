@@ -52,7 +52,11 @@ func (t *taking) finishBegun(ctx context.Context) error {
 			continue
 		}
 		todo = append(todo, work{in.ID, func(ctx context.Context) (*replanned, error) {
-			ok, err := plan.Entered(p, t.id, in.ID, digest, t.judgement(ctx))
+			j, err := t.judgement(ctx, true)
+			if err != nil {
+				return nil, err
+			}
+			ok, err := plan.Entered(p, t.id, in.ID, digest, j)
 			if err != nil {
 				return nil, fmt.Errorf("go on with step %s, which was begun: %w", in.ID, err)
 			}

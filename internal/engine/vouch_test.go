@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
@@ -13,7 +14,8 @@ import (
 // TestVouched gives decisions that stand elsewhere: who decided is who is vouched for there, and asked again before the step acts.
 func TestVouched(t *testing.T) {
 	t.Parallel()
-	errGone := errors.New("no such approval")
+	errGone := fmt.Errorf("no such approval: %w", approval.ErrNotCounted)
+	errDown := errors.New("the API server does not answer")
 	bob := approval.Identity{Name: "bob", Verified: true}
 	for name, tc := range map[string]struct {
 		reason string
@@ -26,6 +28,7 @@ func TestVouched(t *testing.T) {
 		"Withdrawn": {"it does not stand there any more", is(bob, nil), is(approval.Identity{}, errGone), true, engine.Waiting},
 		"Other":     {"it is another's by now", is(bob, nil), is(approval.Identity{Name: "eve", Verified: true}, nil), true, engine.Waiting},
 		"Nobody":    {"nobody vouches for it", is(approval.Identity{}, errGone), nil, false, engine.Waiting},
+		"Unknown":   {"it cannot be told whether it stands there", is(bob, nil), is(approval.Identity{}, errDown), true, engine.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +49,10 @@ func TestVouched(t *testing.T) {
 			if tc.then != nil {
 				answer = tc.then
 			}
-			run(t, e, tc.want)
+			r = run(t, e, tc.want)
+			if tc.want == engine.Waiting && len(r.PendingGates(e.Now())) != 1 {
+				t.Errorf("%s: nothing waits for another's word", tc.reason)
+			}
 			if acted := w.turned > 0; acted != (tc.want == engine.Done) {
 				t.Errorf("%s: acted: %t", tc.reason, acted)
 			}
