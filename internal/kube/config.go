@@ -24,6 +24,9 @@ const maxKubeconfig = 4 << 20
 const loginHint = "log in to the Supervisor: kubectl vsphere login --server=SUPERVISOR --vsphere-username=USER, " +
 	"then name its kubeconfig: export KUBECONFIG=FILE"
 
+// RESTConfig returns a configuration for the API server that conn names, by the rules of New. It connects to nothing.
+func RESTConfig(conn plugins.Kube) (*rest.Config, error) { return fileConfig(conn) }
+
 func fileConfig(conn plugins.Kube) (*rest.Config, error) {
 	config, current, err := load(conn)
 	if err != nil {
@@ -140,6 +143,39 @@ func checkCluster(config *api.Config, context, where string) error {
 	return nil
 }
 
+// CheckKubeconfig refuses a kubeconfig that came from a cluster, in any of its contexts, by the rules of FromKubeconfig; name is for messages.
+func CheckKubeconfig(data []byte, name string) error {
+	if len(data) > maxKubeconfig {
+		return fmt.Errorf("kubeconfig of %s is larger than %d MiB", name, maxKubeconfig>>20)
+	}
+	config, err := clientcmd.Load(data)
+	if err != nil {
+		return fmt.Errorf("kubeconfig of %s cannot be read as one", name) // the cause may quote credentials
+	}
+	where := "kubeconfig of " + name
+	if len(config.Contexts) == 0 {
+		return fmt.Errorf("%s has no context", where)
+	}
+	for context, c := range config.Contexts {
+		if err := checkCluster(config, context, where); err != nil {
+			return err
+		}
+		if err := checkForeign(config.Clusters[c.Cluster], config.AuthInfos[c.AuthInfo], where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkForeign(cluster *api.Cluster, user *api.AuthInfo, where string) error {
+	what := foreign(cluster, user)
+	if what == "" {
+		return nil
+	}
+	return plugins.Hint(fmt.Errorf("%s has %s, which tkgfix does not follow in a kubeconfig that comes from a cluster", where, what),
+		"see who wrote the Secret; the Cluster API's own holds only certificates")
+}
+
 func secretConfig(data []byte, name string) (*rest.Config, error) {
 	if len(data) > maxKubeconfig {
 		return nil, fmt.Errorf("kubeconfig of %s is larger than %d MiB", name, maxKubeconfig>>20)
@@ -156,9 +192,8 @@ func secretConfig(data []byte, name string) (*rest.Config, error) {
 	if err := checkCluster(config, config.CurrentContext, where); err != nil {
 		return nil, err
 	}
-	if what := foreign(config.Clusters[context.Cluster], config.AuthInfos[context.AuthInfo]); what != "" {
-		return nil, plugins.Hint(fmt.Errorf("%s has %s, which tkgfix does not follow in a kubeconfig that comes from a cluster", where, what),
-			"see who wrote the Secret; the Cluster API's own holds only certificates")
+	if err := checkForeign(config.Clusters[context.Cluster], config.AuthInfos[context.AuthInfo], where); err != nil {
+		return nil, err
 	}
 	out, err := clientcmd.NewNonInteractiveClientConfig(*config, config.CurrentContext, &clientcmd.ConfigOverrides{},
 		&clientcmd.ClientConfigLoadingRules{}).ClientConfig()
