@@ -11,7 +11,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/internal/state"
 )
@@ -197,27 +196,19 @@ func (l *held) renew() error {
 			return err
 		}
 		// Another wrote to it, or this did and the answer was lost.
-		if l.lease, err = l.look(ctx, l.lease); err != nil {
+		there, err := l.store.lease(ctx, l.run)
+		switch {
+		case apierrors.IsNotFound(err), err == nil && !l.owns(there):
+			return errTaken
+		case err != nil:
 			return err
 		}
+		l.lease = there
 	}
 	return errAgain
 }
 
-// look returns the Lease as it is now, or errTaken beside what was known.
-func (l *held) look(ctx context.Context, known *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	there, err := l.store.lease(ctx, l.run)
-	switch {
-	case apierrors.IsNotFound(err), err == nil && !l.owns(there):
-		return known, errTaken
-	case err != nil:
-		return known, err
-	}
-	return there, nil
-}
-
-// release implements what state.Store's Lock returns. A lock that was held when it was called, and is broken while it is under way, counts as
-// released. It gives up when the API server does not answer; the Lease then runs out.
+// release implements what state.Store's Lock returns. It gives up when the API server does not answer; the Lease then runs out.
 func (l *held) release() error {
 	l.mu.Lock()
 	again := l.released
@@ -247,23 +238,6 @@ func (l *held) release() error {
 func (l *held) giveUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.store.LeaseDuration)
 	defer cancel()
-	had := false
-	return tries(ctx, func(ctx context.Context) error {
-		for range maxRounds {
-			there, err := l.look(ctx, nil)
-			switch {
-			case errors.Is(err, errTaken) && had:
-				return nil // the lost answer was that it is deleted
-			case errors.Is(err, errTaken):
-				return state.ErrNotLocked
-			case err != nil:
-				return err
-			}
-			had = true
-			if err := l.store.remove(ctx, there); !apierrors.IsConflict(err) {
-				return client.IgnoreNotFound(err)
-			}
-		}
-		return errAgain
-	})
+	_, err := l.store.removeLease(ctx, l.run, func(there, _ *coordinationv1.Lease) bool { return l.owns(there) })
+	return err
 }

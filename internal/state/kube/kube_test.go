@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
@@ -25,18 +26,24 @@ func TestMain(m *testing.M) {
 	os.Exit(planetest.Main(m, planetest.Options{}, func(p *planetest.Plane) { management = p }))
 }
 
-// newClient returns a client that is not slowed down.
+// newClient returns a client of the API server.
 func newClient(t *testing.T) client.Client {
+	t.Helper()
+	config, err := management.Config("tester")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clientFor(t, config)
+}
+
+// clientFor returns a client that is not slowed down.
+func clientFor(t *testing.T, config *rest.Config) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
-	}
-	config, err := management.Config("tester")
-	if err != nil {
-		t.Fatal(err)
 	}
 	config.QPS = -1
 	c, err := client.New(config, client.Options{Scheme: scheme})

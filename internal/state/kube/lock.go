@@ -130,46 +130,56 @@ func (s *Store) expired(run string, lease *coordinationv1.Lease) bool {
 	return now.Sub(before.(sighting).at) >= valid
 }
 
-// Break implements state.Store. If the API server's answer is lost, or another breaks the lock at the same time, it says that it broke what
-// was held when it looked.
+// Break implements state.Store. If the API server's answer is lost, it says that it broke what was held when it looked.
 func (s *Store) Break(ctx context.Context, run string) (state.Holder, error) {
 	if err := check(run); err != nil {
 		return state.Holder{}, fmt.Errorf("%w: %w", state.ErrNotLocked, err)
 	}
-	var first *coordinationv1.Lease
+	was, err := s.removeLease(ctx, run, func(there, before *coordinationv1.Lease) bool { return before == nil || sameHolder(there, before) })
+	if err != nil {
+		return state.Holder{}, fmt.Errorf("break the lock of run %s: %w", run, err)
+	}
+	if l := s.lock(run); l != nil && l.owns(was) {
+		l.lose()
+	}
+	return holderOf(was), nil
+}
+
+// removeLease deletes a run's Lease if it is the one that is meant, and returns it. It returns ErrNotLocked if there is none, or another, or if
+// that was removed by another meanwhile. If it cannot tell whether it was itself, because an answer was lost, it was.
+func (s *Store) removeLease(ctx context.Context, run string, meant func(there, before *coordinationv1.Lease) bool) (*coordinationv1.Lease, error) {
+	var (
+		before *coordinationv1.Lease
+		unsure bool
+	)
 	err := tries(ctx, func(ctx context.Context) error {
 		for range maxRounds {
 			there, err := s.lease(ctx, run)
 			switch {
-			case apierrors.IsNotFound(err) && first == nil:
+			case apierrors.IsNotFound(err), err == nil && !meant(there, before):
+				if unsure {
+					return nil
+				}
 				return state.ErrNotLocked
-			case apierrors.IsNotFound(err), err == nil && first != nil && !sameHolder(first, there):
-				return nil // what was held is not held any more
 			case err != nil:
 				return err
 			}
-			if first == nil {
-				first = there
+			before = there
+			sent, counting := countSent(ctx)
+			err = s.Client.Delete(counting, there, client.Preconditions{UID: &there.UID, ResourceVersion: &there.ResourceVersion})
+			if err == nil {
+				return nil
 			}
-			if err := s.remove(ctx, there); !apierrors.IsConflict(err) {
-				return client.IgnoreNotFound(err)
+			// What was sent more than once, or was not answered for good, may have been done.
+			unsure = unsure || sent.Load() != 1 || transient(err)
+			if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+				return err
 			}
-			// It was renewed meanwhile.
+			// It is gone, or was renewed meanwhile: look again.
 		}
 		return errAgain
 	})
-	if err != nil {
-		return state.Holder{}, fmt.Errorf("break the lock of run %s: %w", run, err)
-	}
-	if l := s.lock(run); l != nil && l.owns(first) {
-		l.lose()
-	}
-	return holderOf(first), nil
-}
-
-// remove deletes a Lease if it still is exactly that.
-func (s *Store) remove(ctx context.Context, lease *coordinationv1.Lease) error {
-	return s.Client.Delete(ctx, lease, client.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion})
+	return before, err
 }
 
 func identity(l *coordinationv1.Lease) string {

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sethvargo/go-retry"
@@ -17,8 +19,8 @@ import (
 
 // How often and for how long a call is tried: about ten seconds of pauses, as long as a lock is held that is not renewed.
 const (
-	maxTries   = 10
-	firstPause = 50 * time.Millisecond
+	maxTries   = 12
+	firstPause = 20 * time.Millisecond
 	maxPause   = 2 * time.Second
 	tryTimeout = 15 * time.Second
 	// maxRounds bounds how often one looks again at once, because another was faster.
@@ -60,6 +62,12 @@ func transient(err error) bool {
 		return false
 	}
 	return !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrNotFound) && !errors.Is(err, state.ErrNotLocked)
+}
+
+// countSent returns a context that counts how often a request is sent: the client may try again by itself, and not tell.
+func countSent(ctx context.Context) (*atomic.Int32, context.Context) {
+	sent := &atomic.Int32{}
+	return sent, httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Add(1) }})
 }
 
 // pageSize bounds the objects in one answer. Each may have a megabyte.
