@@ -146,18 +146,25 @@ func (g Gate) allows(d Decision) error {
 	return nil
 }
 
-// samePerson compares the users before the @: the same person has one host when asking and another name in a key's principal. Two
-// people with one user name are taken for one, which errs on the safe side.
-func samePerson(a, b Identity) bool {
-	user := func(i Identity) string {
-		name, _, _ := strings.Cut(i.Name, "@")
-		return strings.ToLower(name)
+// samePerson compares bare user names: the same person has one host when asking and another name in a key's principal, and API servers put
+// before a name where it comes from, as in sso:alice@vsphere.local. Two people with one user name are taken for one, which errs on the
+// safe side.
+func samePerson(a, b Identity) bool { return bareName(a.Name) == bareName(b.Name) }
+
+// bareName returns what stands before the @ and after what an authenticator prefixes: oidc:, DOMAIN\ or https://issuer#.
+func bareName(name string) string {
+	user, _, _ := strings.Cut(name, "@")
+	if bare := user[strings.LastIndexAny(user, `:\/#`)+1:]; bare != "" {
+		user = bare
 	}
-	return user(a) == user(b)
+	return strings.ToLower(user)
 }
 
-// oneVoice says whether two approvals count as one: the same name, or the same key under two names.
-func oneVoice(a, b Identity) bool { return a.Name == b.Name || a.Key != "" && a.Key == b.Key }
+// oneVoice says whether two approvals count as one: the same name, the same key under two names, or one person's word once with a key and
+// once without.
+func oneVoice(a, b Identity) bool {
+	return a.Name == b.Name || a.Key != "" && a.Key == b.Key || (a.Key == "") != (b.Key == "") && samePerson(a, b)
+}
 
 func (g Gate) required() int { return max(g.Policy.Required, 1) }
 
