@@ -118,23 +118,10 @@ const (
 	lockPoll     = 100 * time.Millisecond
 )
 
-// statement returns what is signed for a decision.
-func statement(run string, d approval.Decision) ([]byte, error) {
-	word := "reject"
-	if d.Approved {
-		word = "approve"
-	}
-	text, err := sshsig.Statement{Run: run, Gate: d.Gate, Digest: d.Digest, Decision: word, Reason: d.Reason}.Message()
-	if err != nil {
-		return nil, fmt.Errorf("write the statement: %w", err)
-	}
-	return text, nil
-}
-
 func (a *app) printStatement(run string, d approval.Decision) error {
-	text, err := statement(run, d)
+	text, err := sshsig.Of(run, d).Message()
 	if err != nil {
-		return err
+		return fmt.Errorf("write the statement: %w", err)
 	}
 	_, err = a.ui.Out.Write(text)
 	return err
@@ -152,9 +139,9 @@ func (a *app) signature(c *cli.Context, run string, d approval.Decision) (string
 		}
 		return string(data), nil
 	case key != "":
-		text, err := statement(run, d)
+		text, err := sshsig.Of(run, d).Message()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("write the statement: %w", err)
 		}
 		source := sshsig.KeySource{File: key, AgentSocket: os.Getenv("SSH_AUTH_SOCK")}
 		if a.ui.Interactive {
@@ -176,13 +163,5 @@ func signer(signers, run string, d approval.Decision) (approval.Identity, error)
 	if err != nil {
 		return approval.Identity{}, err
 	}
-	text, err := statement(run, d)
-	if err != nil {
-		return approval.Identity{}, err
-	}
-	s, err := allowed.Verify(text, []byte(d.Signature), d.At)
-	if err != nil {
-		return approval.Identity{}, err
-	}
-	return approval.Identity{Name: s.Principal, Verified: true, Key: s.Fingerprint}, nil
+	return allowed.Identify(run, d)
 }
