@@ -28,15 +28,23 @@ signed approvals only, sign with --key, or with ssh-keygen and --signature.
    ssh-keygen -Y sign -n approval@tkgfix.dev -f ~/.ssh/id_ed25519 statement
    tkgfix approve 01jd5x2v9k3q4m8r7t6w5y1z0a trust --digest sha256:6f1e… --signature statement.sig
 
-EXIT STATUS: 0 approved, 1 refused, 5 locked by another.`)
+A run that a controller carries out, --state kube:NAMESPACE, is approved by an Approval in its cluster: in the name by which the
+API server knows you, or signed in the name that the namespace's allowed signers give to the key. With --manifest it is printed,
+to be committed where a GitOps controller applies it.
+
+   tkgfix approve --state kube:team-a trust-3f2a91bc recreate --digest sha256:6f1e…
+   tkgfix approve --state kube:team-a trust-3f2a91bc recreate --digest sha256:6f1e… --key ~/.ssh/id_ed25519 --manifest > approval.yaml
+
+EXIT STATUS: 0 approved, or handed to the controller; 1 refused; 5 locked by another.`)
 }
 
 func (a *app) reject() *cli.Command {
 	return a.decision("reject", false, `A rejected run is over: nothing more is changed by it.
 
    tkgfix reject 01jd5x2v9k3q4m8r7t6w5y1z0a recreate --digest sha256:6f1e… --reason "not before the release"
+   tkgfix reject --state kube:team-a trust-3f2a91bc recreate --digest sha256:6f1e…
 
-EXIT STATUS: 0 rejected, 1 refused, 5 locked by another.`)
+EXIT STATUS: 0 rejected, or handed to the controller; 1 refused; 5 locked by another.`)
 }
 
 func (a *app) decision(verb string, approved bool, description string) *cli.Command {
@@ -48,6 +56,8 @@ func (a *app) decision(verb string, approved bool, description string) *cli.Comm
 			&cli.StringFlag{Name: "key", Usage: "sign with this SSH key: a private key's `FILE`, or a public one's whose key the agent holds"},
 			&cli.StringFlag{Name: "signature", Usage: "`FILE` with the statement's SSH signature"},
 			&cli.BoolFlag{Name: "print-statement", Usage: "print what is to be signed, and decide nothing"},
+			&cli.StringFlag{Name: "approver", Usage: "in a cluster: decide as `NAME`, in place of asking for it"},
+			&cli.BoolFlag{Name: "manifest", Usage: "in a cluster: print the Approval as YAML, and decide nothing"},
 		},
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, "RUN", "GATE")
@@ -57,22 +67,34 @@ func (a *app) decision(verb string, approved bool, description string) *cli.Comm
 			if c.String("digest") == "" {
 				return plugins.Hint(errors.New("a decision names what it is about: --digest is missing"), "%s", next(c, "runs show %s", args[0]))
 			}
-			e, err := a.engine(c)
-			if err != nil {
+			d := approval.Decision{Gate: args[1], Digest: c.String("digest"), Approved: approved, Reason: c.String("reason"), At: a.now()}
+			at, ok, err := inCluster(c)
+			switch {
+			case err != nil:
 				return err
-			}
-			d := approval.Decision{
-				Gate: args[1], Digest: c.String("digest"), Approved: approved, By: e.Me.Identity, Reason: c.String("reason"), At: a.now(),
-			}
-			if c.Bool("print-statement") {
+			case c.Bool("print-statement"):
 				return a.printStatement(args[0], d)
+			case ok:
+				return a.decideInCluster(c, at, args[0], d)
+			case c.IsSet("approver") || c.IsSet("manifest"):
+				return plugins.Hint(errors.New("--approver and --manifest are for runs in a cluster"), "tkgfix %s --state kube:NAMESPACE RUN GATE --digest DIGEST", verb)
 			}
-			if d.Signature, err = a.signature(c, args[0], d); err != nil {
-				return err
-			}
-			return a.decide(c, e, args[0], d)
+			return a.decideHere(c, args[0], d)
 		},
 	}
+}
+
+// decideHere decides on a run in the state folder.
+func (a *app) decideHere(c *cli.Context, run string, d approval.Decision) error {
+	e, err := a.engine(c)
+	if err != nil {
+		return err
+	}
+	d.By = e.Me.Identity
+	if d.Signature, err = a.signature(c, run, d); err != nil {
+		return err
+	}
+	return a.decide(c, e, run, d)
 }
 
 // decide hands a decision to the run and says what it came to.

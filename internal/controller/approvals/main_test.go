@@ -152,6 +152,19 @@ func until(ctx context.Context, user string, o client.Object, want func(error) b
 	return nil
 }
 
+// readable waits until alice may read the allowed signers of a namespace.
+func readable(t *testing.T, namespace string) {
+	t.Helper()
+	c := clientOf(t, alice)
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: v1alpha1.SignersConfigMap}, &corev1.ConfigMap{})
+		return err == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("wait until %s may read the allowed signers: %v", alice, err)
+	}
+}
+
 // as returns a client of a user: a person by token, a service account by impersonation, the administrator for an empty name.
 func as(user string) (client.Client, error) {
 	config, err := configOf(user)

@@ -103,7 +103,7 @@ func (s *Server) answer(r *http.Request) (int, any) {
 		return s.group(parts[1])
 	case len(parts) == 3:
 		return s.version(schema.GroupVersion{Group: parts[1], Version: parts[2]})
-	case len(parts) > 3:
+	case len(parts) > 3 && r.Method == http.MethodGet:
 		return s.read(schema.GroupVersion{Group: parts[1], Version: parts[2]}, parts[3:], r)
 	}
 	return http.StatusNotFound, nil
