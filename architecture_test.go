@@ -40,6 +40,7 @@ func rules() []rule {
 		{"internal/engine", "the engine knows no medium, no gRPC, no Kubernetes, no command line, and not where its traces go",
 			append(ours("internal/state/file", "internal/state/mem", "internal/state/kube", "internal/kube", "internal/ui", "internal/cli", "internal/pluginhost", "internal/wire", "internal/telemetry"),
 				grpc, goplugin, kubernetes, urfave, tracing, exporting)},
+		{"internal/telemetry", "where traces go knows no run", append(ours("internal/engine", "internal/plan", "internal/state", "internal/cli", "plugins"), kubernetes)},
 		{"internal/certs", "judgement of certificates is pure", append(ours("internal/kube", "internal/node", "internal/engine"), grpc, kubernetes, "os/exec")},
 		{"internal/report", "a report is built from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file"), grpc, kubernetes)},
 		{"internal/ui", "the terminal knows no cluster", append(ours("internal/kube", "internal/node", "internal/cli"), grpc, kubernetes)},

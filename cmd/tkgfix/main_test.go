@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"setrun": setRun, "setgate": setGate, "holdlock": holdLock, "blackhole": blackhole, "makerun": makeRun, "stoplock": stopLock, "lostlock": lostLock,
-			"apiserver": apiserver,
+			"apiserver": apiserver, "collector": collector,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/state"
+	"github.com/tkgfix/tkgfix/internal/telemetry"
 	"github.com/tkgfix/tkgfix/internal/ui"
 	"github.com/tkgfix/tkgfix/internal/version"
 	"github.com/tkgfix/tkgfix/plugins"
@@ -65,7 +66,9 @@ func Main(ctx context.Context, stdio IO, args []string) int {
 	defer signal.Stop(signals)
 	go a.interrupts(ctx, signals, stop, cancel)
 	root := a.command(stdio)
-	return a.code(root.RunContext(ctx, interleave(root, args)))
+	code := a.code(root.RunContext(ctx, interleave(root, args)))
+	a.sendSpans(ctx)
+	return code
 }
 
 // interrupts takes the signals. What can stop softly does so at the first one and is cancelled at the second; all else is cancelled
@@ -123,6 +126,8 @@ type app struct {
 	// stop is closed at the first signal. soft says that the command heeds it, so that it need not be cancelled yet.
 	stop <-chan struct{}
 	soft atomic.Bool
+	// tracing is nil until a command needs an engine.
+	tracing *telemetry.Tracing
 }
 
 func (a *app) command(stdio IO) *cli.App {

@@ -8,15 +8,18 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/urfave/cli/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/plan"
 	"github.com/tkgfix/tkgfix/internal/state"
 	"github.com/tkgfix/tkgfix/internal/state/file"
+	"github.com/tkgfix/tkgfix/internal/telemetry"
 	"github.com/tkgfix/tkgfix/internal/version"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -42,7 +45,26 @@ func (a *app) engine(c *cli.Context) (*engine.Engine, error) {
 		Ask: func(ctx context.Context, g plan.Gate, s plan.Step) (approval.Decision, bool, error) {
 			return a.ui.Ask(ctx, me.Identity, g, s)
 		},
+		Tracer: a.tracer(c.Context),
 	}, nil
+}
+
+// sending bounds how long the spans of the last second may keep a command from ending.
+const sending = 5 * time.Second
+
+// tracer returns what makes the spans of runs; nil unless the environment asks for traces.
+func (a *app) tracer(ctx context.Context) trace.Tracer {
+	if a.tracing == nil {
+		a.tracing = telemetry.Start(ctx, version.Version(), func(err error) { a.ui.Say("traces: %v", err) })
+	}
+	return a.tracing.Tracer()
+}
+
+// sendSpans sends the spans that were made and not yet sent.
+func (a *app) sendSpans(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sending)
+	defer cancel()
+	a.tracing.Stop(ctx)
 }
 
 // actor returns who runs this, by the word of the operating system.

@@ -49,7 +49,7 @@ func (h *host) Intend(ctx context.Context, spec plugins.EffectSpec) error {
 	if err := h.x.record(ctx, kindIntended, intended{Step: h.ok.Step().ID, Key: spec.Key, Target: spec.Target}); err != nil {
 		return err
 	}
-	h.x.event(h.span, "effect intended", attrEffect.String(spec.Key))
+	h.x.event(h.span, "effect intended", attrEffect.String(short(spec.Key)))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -99,6 +100,16 @@ func (x *execution) spanAt(ctx context.Context, name string, at time.Time, attrs
 	return x.Tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithAttributes(attrs...))
 }
 
+// maxSaid bounds what a span says of an effect or an error, in bytes: plugins say it. The journal has the whole.
+const maxSaid = 1024
+
+func short(s string) string {
+	if len(s) > maxSaid {
+		return strings.ToValidUTF8(s[:maxSaid], "") + "…"
+	}
+	return s
+}
+
 // end ends a span, which failed if err is not nil. Of an error a span says what the journal says of it.
 func (x *execution) end(span trace.Span, err error) {
 	if !span.IsRecording() {
@@ -107,8 +118,7 @@ func (x *execution) end(span trace.Span, err error) {
 	}
 	at := trace.WithTimestamp(x.Now())
 	if err != nil {
-		span.RecordError(err, at)
-		span.SetStatus(codes.Error, err.Error())
+		span.SetStatus(codes.Error, short(err.Error()))
 	}
 	span.End(at)
 }
@@ -148,6 +158,6 @@ func (x *execution) effectSpan(ctx context.Context, e Effect) {
 	if x.Tracer == nil {
 		return
 	}
-	_, span := x.spanAt(ctx, "effect", e.Intended, attrStep.String(e.Step), attrEffect.String(e.Key), attrTarget.String(e.Target.String()))
+	_, span := x.spanAt(ctx, "effect", e.Intended, attrStep.String(e.Step), attrEffect.String(short(e.Key)), attrTarget.String(short(e.Target.String())))
 	span.End(trace.WithTimestamp(e.Done))
 }

@@ -53,9 +53,7 @@ func tree(spans tracetest.SpanStubs) string {
 				out.WriteString(" !" + s.Status.Description)
 			}
 			for _, ev := range s.Events {
-				if ev.Name != "exception" {
-					out.WriteString(" +" + ev.Name)
-				}
+				out.WriteString(" +" + ev.Name)
 			}
 			out.WriteString("\n")
 			under(s.SpanContext.SpanID(), depth+"  ")
