@@ -34,9 +34,14 @@ const (
 	kindUnreachable = "unreachable"
 )
 
-// KindUnapproved is the kind of the diagnostic about a changing step without an approval. It is the one that may be dropped: for
-// a run that approves by itself. Then the step's Approval stays nil.
-const KindUnapproved = "unapproved"
+// The kinds of the diagnostics that may be dropped.
+const (
+	// KindUnapproved is about a changing step without an approval, which a run that approves by itself may have. Then the step's
+	// Approval stays nil.
+	KindUnapproved = "unapproved"
+	// KindUnproven is about approvers whom no signature proves, which a run may have whose decisions are authenticated otherwise.
+	KindUnproven = "unproven"
+)
 
 const (
 	maxDiagnostics = 100 // beyond these nobody reads on

@@ -35,6 +35,7 @@
 //	step           uses: names no step
 //	connection     a step needs a connection that the workflow lacks
 //	unapproved     a changing step without an approval
+//	unproven       approvers whom no signature proves
 //	approval       an approval of nothing, or one that cannot be given
 //	effect         an effect that a step may not declare or have
 //	needs          needs: names what it must not

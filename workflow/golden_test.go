@@ -66,7 +66,7 @@ func TestEveryKind(t *testing.T) {
 	}
 	for _, kind := range []string{
 		kindSyntax, kindEncoding, kindLimit, kindDocument, kindVersion, kindUnknownKey, kindDuplicate, kindMissingKey, kindType, kindValue,
-		kindName, kindExpression, kindReference, kindStep, kindConnection, kindApproval, KindUnapproved, kindEffect, kindNeeds, kindCycle, kindUnreachable,
+		kindName, kindExpression, kindReference, kindStep, kindConnection, kindApproval, KindUnapproved, KindUnproven, kindEffect, kindNeeds, kindCycle, kindUnreachable,
 	} {
 		if !seen[kind] {
 			t.Errorf("no file in testdata/err is [%s]", kind)

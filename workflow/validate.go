@@ -288,7 +288,7 @@ func (v *validator) approval(s *Step, info StepInfo) {
 		v.add(s.usesSpan, KindUnapproved, "step %q has the effect %s and no approval; add approval: {message: ...}", s.ID, effect)
 	}
 	if a := v.w.Approvals; s.approversSpan != (span{}) && a == nil {
-		v.add(s.approversSpan, kindApproval, "approvers needs spec.approvals.allowedSigners: a name that no signature proves is no policy")
+		v.add(s.approversSpan, KindUnproven, "approvers needs spec.approvals.allowedSigners: a name that no signature proves is no policy")
 	}
 }
 

@@ -70,8 +70,9 @@ func (x *execution) prepare(ctx context.Context) error {
 	if err := diags.Err(); err != nil {
 		return fmt.Errorf("read the workflow that run %s was begun with: %w", x.run.ID, err)
 	}
-	// A step without an approval is no fault here: its gate waits, and --auto-approve was the way past validation.
-	if err := w.Validate(x.Catalog).Without(workflow.KindUnapproved).Err(); err != nil {
+	// A step without an approval is no fault here: its gate waits, and --auto-approve was the way past validation. Neither are approvers
+	// without signers: whose word counts is judged at the gate.
+	if err := w.Validate(x.Catalog).Without(workflow.KindUnapproved, workflow.KindUnproven).Err(); err != nil {
 		return fmt.Errorf("validate the workflow that run %s was begun with: %w", x.run.ID, err)
 	}
 	x.workflow = w
