@@ -46,6 +46,8 @@ const (
 	LabelTrigger = "tkgfix.dev/trigger"
 	// AnnotationResume asks for another attempt at a Run that failed or is blocked; any new value does.
 	AnnotationResume = "tkgfix.dev/resume"
+	// AnnotationResolve says what became of an effect that nobody else can tell: STEP/KEY=done or STEP/KEY=absent.
+	AnnotationResolve = "tkgfix.dev/resolve"
 	// Finalizer keeps a Run until nothing that it began is in flight.
 	Finalizer = "tkgfix.dev/in-flight"
 	// SignersConfigMap is the ConfigMap, with the key SignersKey, that lists whose SSH signatures count in its namespace. It has a fixed

@@ -247,6 +247,10 @@ type RunStatus struct {
 	//
 	// +optional
 	Resumed string `json:"resumed,omitempty"`
+	// Resolved is the value of the annotation tkgfix.dev/resolve that was last heeded.
+	//
+	// +optional
+	Resolved string `json:"resolved,omitempty"`
 	// Doing says what is being done or waited for.
 	//
 	// +optional

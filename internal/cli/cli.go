@@ -166,7 +166,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		Commands: []*cli.Command{
 			a.validate(), a.plan(), a.run(), a.resume(), a.approve(), a.reject(), a.runs(), a.report(), a.showPlan(),
 			a.diagnose(), a.probe(), a.resolve(), a.schema(), a.pluginsCommand(), a.crashtest(), a.stateCommand(), a.bundle(), a.initCommand(), a.completion(),
-			a.versionCommand(), a.plugin(),
+			a.versionCommand(), a.controller(), a.plugin(),
 		},
 	}
 }

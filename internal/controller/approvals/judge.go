@@ -2,7 +2,6 @@ package approvals
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ import (
 
 // ErrNotCounted is for an Approval that does not count, as opposed to one that cannot be judged now. What it waits for may still come: a
 // line in the allowed signers.
-var ErrNotCounted = errors.New("it does not count")
+var ErrNotCounted = approval.ErrNotCounted
 
 // settle is how long an API server may go on without a new policy. Each reads them once a second; the rest is for one that lags behind.
 const settle = 10 * time.Second

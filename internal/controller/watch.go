@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/tkgfix/tkgfix/api/v1alpha1"
+	"github.com/tkgfix/tkgfix/internal/engine"
+)
+
+// sayEvery is the pause between two statuses during an attempt.
+const sayEvery = 2 * time.Second
+
+// watcher says in a Run's status what its attempt is doing. Each look of a step is told to it: it says the latest, now and then.
+type watcher struct {
+	turn *turn
+	// news is a signal that there is something new; done ends the writing.
+	news, done chan struct{}
+	wg         sync.WaitGroup
+
+	mu    sync.Mutex
+	doing string
+	phase v1alpha1.Phase
+
+	// last is the status that was written last; nil if none was.
+	last *v1alpha1.RunStatus
+}
+
+func newWatcher(ctx context.Context, t *turn) *watcher {
+	w := &watcher{turn: t, news: make(chan struct{}, 1), done: make(chan struct{}), phase: t.run.Status.Phase}
+	w.wg.Go(func() { w.write(ctx) })
+	return w
+}
+
+// tell is the engine's Watch. It does not block.
+func (w *watcher) tell(ev engine.Event) {
+	text := ev.ID
+	if ev.Text != "" {
+		text += ": " + ev.Text
+	}
+	w.mu.Lock()
+	switch ev.Kind {
+	case engine.EventPlanning, engine.EventPlanned:
+		w.doing = "planning " + text
+	case engine.EventPlan:
+		w.phase, w.doing = v1alpha1.PhaseRunning, "planned"
+	case engine.EventApplying, engine.EventProgress, engine.EventApplied, engine.EventRetry:
+		w.doing = text
+	case engine.EventVoided:
+		w.doing = "the approval of " + ev.ID + " is void: what it is about has changed"
+	}
+	w.mu.Unlock()
+	if ev.Kind == engine.EventVoided {
+		w.turn.say(w.turn.run, warning, "ApprovalVoid", "what was approved of "+ev.ID+" is not what would be done now")
+	}
+	select {
+	case w.news <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) write(ctx context.Context) {
+	tick := time.NewTicker(sayEvery)
+	defer tick.Stop()
+	run := w.turn.run.DeepCopy() // the turn's own is the turn's
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		select {
+		case <-w.news:
+		default:
+			continue
+		}
+		before := run.DeepCopy()
+		w.mu.Lock()
+		run.Status.Doing, run.Status.Phase = cut(w.doing, maxMessage), w.phase
+		w.mu.Unlock()
+		conditions(run, progressing(string(run.Status.Phase), run.Status.Doing))
+		if err := w.turn.patch(ctx, run, before); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "say what an attempt is doing")
+		}
+		w.last = run.Status.DeepCopy()
+	}
+}
+
+// close ends the writing, and waits until it has ended: the status of the outcome comes after, and goes on from what was written.
+func (w *watcher) close() {
+	close(w.done)
+	w.wg.Wait()
+	if w.last != nil {
+		w.turn.run.Status = *w.last
+		w.turn.saved = w.turn.run.DeepCopy()
+	}
+}
