@@ -238,3 +238,73 @@ clusters: [{name: x, cluster: {server: "https://127.0.0.1:1", certificate-author
 		})
 	}
 }
+
+// TestHome keeps a run from deleting the cluster on which the controller runs.
+func TestHome(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	own, err := management.Admin("x")
+	must(t, err)
+	must(t, admin.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "home-kubeconfig"}, Data: map[string][]byte{"value": own}}))
+	workflowOf(t, ns, "raze", strings.Replace(lampSpec(ns, ", required: 1"), "uses: turn", "uses: raze", 1))
+	run := until(t, runOf(t, ns, "desk", "raze", nil), v1alpha1.PhaseBlocked)
+	if !strings.Contains(run.Status.Error, "the cluster on which this controller runs") || condition(run, "Stalled") != "True Blocked" || run.Status.Plan.Destroys != 1 {
+		t.Errorf("error %q, Stalled %s, plan %+v", run.Status.Error, condition(run, "Stalled"), run.Status.Plan)
+	}
+}
+
+// TestElsewhere keeps a workflow from naming a kubeconfig that is the controller's.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	workflowOf(t, ns, "lamp", strings.Replace(lampSpec(ns, ""), "uses: look,", "uses: look, supervisor: {kubeconfig: /etc/kubernetes/admin.conf},", 1))
+	run := until(t, runOf(t, ns, "desk", "lamp", nil), v1alpha1.PhaseFailed)
+	if !strings.Contains(run.Status.Error, "no file of this run") {
+		t.Errorf("error %q", run.Status.Error)
+	}
+}
+
+// TestGuard waits for a maintenance window without being asked to.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	workflowOf(t, ns, "lamp", "guards: [{name: window, expr: 'now.getFullYear() > 9000', message: outside the maintenance window}]\n"+lampSpec(ns, ", required: 1"))
+	run := until(t, runOf(t, ns, "desk", "lamp", nil), v1alpha1.PhaseWaiting)
+	approve(t, run, "alice", nil)
+	run = until(t, run, v1alpha1.PhaseBlocked)
+	if condition(run, "Stalled") != "none" || condition(run, "Reconciling") != "True Blocked" || lit(t, ns) != "no" {
+		t.Errorf("Stalled %s, Reconciling %s", condition(run, "Stalled"), condition(run, "Reconciling"))
+	}
+}
+
+// TestInCluster reaches the cluster on which the controller runs with the token of the run's service account, and no further than that may.
+func TestInCluster(t *testing.T) {
+	t.Parallel()
+	ns, other := team(t), team(t)
+	in := func(s *v1alpha1.RunSpec) { s.Connections.Supervisor = &v1alpha1.SupervisorConnection{InCluster: true} }
+	workflowOf(t, ns, "lamp", lampSpec(ns, ", required: 1"))
+	workflowOf(t, ns, "other", lampSpec(other, ", required: 1"))
+	approve(t, until(t, runOf(t, ns, "desk", "lamp", in), v1alpha1.PhaseWaiting), "alice", nil)
+	until(t, &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "desk"}}, v1alpha1.PhaseDone)
+	run := until(t, runOf(t, ns, "elsewhere", "other", in), v1alpha1.PhaseFailed)
+	if lit(t, ns) != "yes" || !strings.Contains(run.Status.Error, "forbidden") {
+		t.Errorf("lit %s, error %q", lit(t, ns), run.Status.Error)
+	}
+}
+
+// TestInputs gives a file and a word from ConfigMaps.
+func TestInputs(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	must(t, admin.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "given"}, Data: map[string]string{"ns": ns + "\n", "ca.pem": "PEM"}}))
+	spec := "inputs: {ca: {type: file}, ns: {type: string}}\n" + strings.ReplaceAll(lampSpec(ns, ", required: 1"), "namespace: "+ns, `namespace: "${{ inputs.ns }}"`)
+	workflowOf(t, ns, "lamp", spec)
+	run := runOf(t, ns, "desk", "lamp", func(s *v1alpha1.RunSpec) {
+		s.InputsFrom = map[string]v1alpha1.KeySource{
+			"ca": {ConfigMapKeyRef: &v1alpha1.KeyReference{Name: "given", Key: "ca.pem"}}, "ns": {ConfigMapKeyRef: &v1alpha1.KeyReference{Name: "given", Key: "ns"}},
+		}
+	})
+	run = until(t, run, v1alpha1.PhaseWaiting)
+	approve(t, run, "alice", nil)
+	until(t, run, v1alpha1.PhaseDone)
+}
