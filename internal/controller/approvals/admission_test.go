@@ -53,6 +53,10 @@ func TestAdmission(t *testing.T) {
 		"Run":       {"who asks is who creates", alice, asked("own", alice), ""},
 		"RunOther":  {"nobody asks in another's name, to approve it then", bob, asked("other", alice), "spec.requester is alice@example.com and this Run is created by bob@example.com: write spec.requester: bob@example.com"},
 		"RunGitOps": {"who wrote what it applies, the service account knows", gitops, asked("gitops", alice), ""},
+
+		"Signers":      {"who may write ConfigMaps does not put their own key on the list", erin, listed(v1alpha1.SignersConfigMap), "erin@example.com may not say whose signatures count in namespace team-a, which takes the verb vouch on approvals.tkgfix.dev"},
+		"OtherMap":     {"any other is theirs", erin, listed("settings"), ""},
+		"SignersVouch": {"who keeps the list", frank, listed(v1alpha1.SignersConfigMap), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,5 +68,19 @@ func TestAdmission(t *testing.T) {
 				t.Errorf("%s: got %v, want %q", tc.reason, err, tc.want)
 			}
 		})
+	}
+}
+
+// TestAdmissionOfChanges puts a key on a list that is there already.
+func TestAdmissionOfChanges(t *testing.T) {
+	t.Parallel()
+	const team = "changes"
+	namespace(t, team, alice+" "+newKey(t).public)
+	for user, allowed := range map[string]bool{erin: false, frank: true} {
+		list := listed(v1alpha1.SignersConfigMap)
+		list.Namespace = team
+		if err := clientOf(t, user).Update(t.Context(), list); (err == nil) != allowed || err != nil && !strings.Contains(err.Error(), "may not say whose signatures count") {
+			t.Errorf("%s changes the list: %v", user, err)
+		}
 	}
 }

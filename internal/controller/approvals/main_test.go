@@ -31,17 +31,26 @@ import (
 	"github.com/tkgfix/tkgfix/internal/sshsig"
 )
 
-// The users. Alice may decide; bob may create Approvals and not approve; carol may nothing; dave may approve the Run that is named trust. The
-// service account of a GitOps controller may do what alice may.
+// The users. Alice may decide; bob may create Approvals and not approve; carol may nothing; dave may approve the Run that is named trust. Erin
+// may write ConfigMaps, and frank may also say whose signatures count. The service account of a GitOps controller may do what alice may.
 const (
 	alice  = "alice@example.com"
 	bob    = "bob@example.com"
 	carol  = "carol@example.com"
 	dave   = "dave@example.com"
+	erin   = "erin@example.com"
+	frank  = "frank@example.com"
 	gitops = "system:serviceaccount:argocd:gitops"
-
-	tokens = alice + "-token," + alice + ",1\n" + bob + "-token," + bob + ",2\n" + carol + "-token," + carol + ",3\n" + dave + "-token," + dave + ",4\n"
 )
+
+// tokens lets each of them log in by a token of their own.
+func tokens() string {
+	var out strings.Builder
+	for _, user := range []string{alice, bob, carol, dave, erin, frank} {
+		fmt.Fprintf(&out, "%[1]s-token,%[1]s,%[1]s\n", user)
+	}
+	return out.String()
+}
 
 const (
 	team   = "team-a"
@@ -59,7 +68,7 @@ var (
 func TestMain(m *testing.M) {
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	os.Exit(planetest.Main(m, planetest.Options{Tokens: tokens}, func(p *planetest.Plane) {
+	os.Exit(planetest.Main(m, planetest.Options{Tokens: tokens()}, func(p *planetest.Plane) {
 		management = p
 		if err := prepare(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -80,11 +89,13 @@ func prepare(ctx context.Context) error {
 		"decide": {"approvals": {"create"}, "runs": {"create", "approve"}},
 		"reject": {"approvals": {"create"}, "runs": {"create"}},
 		"one":    {"approvals": {"create"}, "runs/trust": {"approve"}},
+		"write":  {"configmaps": {"create", "update"}},
+		"keep":   {"configmaps": {"create", "update"}, "approvals": {"vouch"}},
 	} {
 		r := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		for what, verbs := range rules {
 			resource, object, named := strings.Cut(what, "/")
-			rule := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{resource}, Verbs: verbs}
+			rule := rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group, ""}, Resources: []string{resource}, Verbs: verbs}
 			if named {
 				rule.ResourceNames = []string{object}
 			}
@@ -92,7 +103,7 @@ func prepare(ctx context.Context) error {
 		}
 		objects = append(objects, r)
 	}
-	for user, role := range map[string]string{alice: "decide", gitops: "decide", bob: "reject", dave: "one"} {
+	for user, role := range map[string]string{alice: "decide", gitops: "decide", bob: "reject", dave: "one", erin: "write", frank: "keep"} {
 		objects = append(objects, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(user, "@", "-")},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
@@ -125,15 +136,19 @@ func enforced(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := until(ctx, "", asked("r", carol), apierrors.IsForbidden); err != nil {
-		return err
+	for user, o := range map[string]client.Object{"": asked("r", carol), erin: listed(v1alpha1.SignersConfigMap)} {
+		if err := until(ctx, user, o, func(err error) bool {
+			return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
+		}); err != nil {
+			return err
+		}
 	}
 	for _, user := range []string{alice, gitops, dave} {
 		if err := until(ctx, user, made(func(a *v1alpha1.Approval) { a.Spec.Approver = user }), func(err error) bool { return err == nil }); err != nil {
 			return err
 		}
 	}
-	return nil
+	return until(ctx, frank, listed(v1alpha1.SignersConfigMap), func(err error) bool { return err == nil })
 }
 
 func until(ctx context.Context, user string, o client.Object, want func(error) bool) error {
@@ -207,6 +222,11 @@ func made(change func(*v1alpha1.Approval)) *v1alpha1.Approval {
 		change(a)
 	}
 	return a
+}
+
+// listed returns a list of signers by a name, which may be another than that of the list that counts.
+func listed(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name}, Data: map[string]string{v1alpha1.SignersKey: ""}}
 }
 
 func asked(name, requester string) *v1alpha1.Run {
