@@ -22,6 +22,8 @@ type held struct {
 	holder state.Holder
 	// token tells this lock from a later one by the same holder.
 	token string
+	// tookOver says that another's Lease was written over, or tried to be; it counts once the lock is taken.
+	tookOver bool
 	// lease is as it was last written or seen. It belongs to who renews, and after that to who releases.
 	lease *coordinationv1.Lease
 

@@ -44,6 +44,8 @@ type Options struct {
 	LeaseDuration time.Duration
 	// Lost is told, once a lock, that it was lost before it was released: what was begun under it must end. It must not block.
 	Lost func(run string)
+	// TookOver is told, if it is set, of a lock that was taken from a holder who no longer renewed it. It must not block.
+	TookOver func(run string)
 	// Clock tells how much time has passed; nil means the machine's. Tests bring their own.
 	Clock clock.Clock
 }

@@ -48,6 +48,9 @@ func (s *Store) Lock(ctx context.Context, run string, holder state.Holder) (func
 		return nil, fmt.Errorf("lock run %s: %w", run, err)
 	}
 	s.seen.Remove(run)
+	if l.tookOver && s.TookOver != nil {
+		s.TookOver(run)
+	}
 	if other := s.keep(l); other != nil {
 		l.end()
 		return nil, errors.Join(&state.LockedError{Run: run, Holder: other.holder}, l.giveUp())
@@ -69,6 +72,7 @@ func (s *Store) acquire(ctx context.Context, l *held) error {
 		case err == nil:
 			l.begin()
 			l.sign(there)
+			l.tookOver = true
 			err = s.Client.Update(ctx, there)
 		case apierrors.IsNotFound(err):
 			if err := s.exists(ctx, l.run); err != nil {
@@ -77,6 +81,7 @@ func (s *Store) acquire(ctx context.Context, l *held) error {
 			l.begin()
 			there = &coordinationv1.Lease{ObjectMeta: s.meta(l.run, leaseName(l.run))}
 			l.sign(there)
+			l.tookOver = false
 			err = s.Client.Create(ctx, there)
 		}
 		switch {
