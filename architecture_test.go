@@ -41,6 +41,7 @@ func rules() []rule {
 			append(ours("internal/state/file", "internal/state/mem", "internal/state/kube", "internal/kube", "internal/ui", "internal/cli", "internal/pluginhost", "internal/wire", "internal/telemetry"),
 				grpc, goplugin, kubernetes, urfave, tracing, exporting)},
 		{"internal/telemetry", "where traces go knows no run", append(ours("internal/engine", "internal/plan", "internal/state", "internal/cli", "plugins"), kubernetes)},
+		{"internal/metrics", "what is counted knows no engine", ours("internal/engine", "internal/plan", "internal/cli", "internal/controller", "plugins")},
 		{"internal/certs", "judgement of certificates is pure", append(ours("internal/kube", "internal/node", "internal/engine"), grpc, kubernetes, "os/exec")},
 		{"internal/report", "a report is built from the journal alone", append(ours("internal/kube", "internal/node", "internal/state/file"), grpc, kubernetes)},
 		{"internal/ui", "the terminal knows no cluster", append(ours("internal/kube", "internal/node", "internal/cli"), grpc, kubernetes)},
