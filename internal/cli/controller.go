@@ -13,10 +13,12 @@ import (
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tkgfix/tkgfix/internal/controller"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/kube"
+	"github.com/tkgfix/tkgfix/internal/telemetry"
 	"github.com/tkgfix/tkgfix/internal/version"
 	"github.com/tkgfix/tkgfix/plugins"
 )
@@ -65,11 +67,12 @@ func (a *app) runController(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.ui.Err, nil)))
+	a.tracing = telemetry.Start(c.Context, version.Version(), func(err error) { ctrl.Log.WithName("traces").Error(err, "traces") })
 	opts, err := a.controllerOptions(c)
 	if err != nil {
 		return err
 	}
-	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.ui.Err, nil)))
 	// The first signal ends it in order; attempts heed the grace. A second one gets the system's own treatment.
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
@@ -107,10 +110,11 @@ func (a *app) controllerOptions(c *cli.Context) (controller.Options, error) {
 	return controller.Options{
 		Engine: engine.Engine{
 			Now: a.now, Version: version.Version(), Catalog: known, Launch: launcher(executable, known), End: endProcess, File: fileDigest,
+			Tracer: a.tracer(c.Context),
 		},
 		Host: host, PID: os.Getpid(), Namespaces: c.StringSlice("namespace"), LeaderNamespace: c.String("leader-elect-namespace"),
 		WorkDir: dir, Concurrent: c.Int("concurrent"), Grace: c.Duration("grace"), Lease: c.Duration("lease"),
-		Health: c.String("health-address"), Metrics: c.String("metrics-address"),
+		Health: c.String("health-address"), Metrics: c.String("metrics-address"), Registry: metrics.Registry,
 		Refused: map[string]string{"exec": "a command of a workflow's author would run with the controller's own rights"},
 	}, nil
 }

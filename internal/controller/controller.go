@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -22,6 +23,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/controller/confine"
 	"github.com/tkgfix/tkgfix/internal/controller/runfiles"
 	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/metrics"
 	"github.com/tkgfix/tkgfix/internal/source"
 	"github.com/tkgfix/tkgfix/internal/state"
 )
@@ -52,6 +54,8 @@ type Options struct {
 	Settle time.Duration
 	// Health and Metrics are addresses to listen on; "0" for none.
 	Health, Metrics string
+	// Registry is where the metrics are registered; nil means nowhere. What listens on Metrics serves controller-runtime's.
+	Registry prometheus.Registerer
 	// Refused are the steps that no workflow may use here, with the reason.
 	Refused map[string]string
 }
@@ -99,13 +103,21 @@ func setup(ctx context.Context, mgr ctrl.Manager, config *rest.Config, opts Opti
 	if err != nil {
 		return err
 	}
+	registry := opts.Registry
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	counts, err := metrics.New(registry, mgr.GetClient(), opts.Engine.Now)
+	if err != nil {
+		return fmt.Errorf("register the metrics: %w", err)
+	}
 	as := impersonated{config: config, scheme: mgr.GetScheme(), mapper: mgr.GetRESTMapper()}
 	at := newAttempts(opts.Grace)
 	r := &runs{
 		Client: mgr.GetClient(), direct: direct, opts: opts, home: home, attempts: at, as: as.reader, stores: map[string]state.Store{},
 		judge:    &approvals.Judge{Reader: direct, Settle: opts.Settle},
-		recorder: mgr.GetEventRecorder("tkgfix"),
-		files:    &runfiles.Writer{Dir: opts.WorkDir, Own: direct, As: as.reader, InCluster: as.kubeconfig},
+		recorder: mgr.GetEventRecorder("tkgfix"), counts: counts,
+		files: &runfiles.Writer{Dir: opts.WorkDir, Own: direct, As: as.reader, InCluster: as.kubeconfig},
 	}
 	w := &workflows{Client: mgr.GetClient(), catalog: opts.Engine.Catalog, refused: opts.Refused}
 	s := &signals{Client: mgr.GetClient(), attempts: at}

@@ -98,6 +98,7 @@ func (t *turn) accept(ctx context.Context, a *v1alpha1.Approval, err error) erro
 	if perr := t.direct.Status().Patch(ctx, a, client.MergeFrom(before)); client.IgnoreNotFound(perr) != nil {
 		return fmt.Errorf("write the status of Approval %s: %w", a.Name, perr)
 	}
+	t.counts.Judged(judgement(a, err))
 	if err != nil {
 		t.say(t.run, warning, "ApprovalRefused", fmt.Sprintf("Approval %s does not count: %s", a.Name, err))
 		return nil

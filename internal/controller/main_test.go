@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,6 +37,7 @@ var (
 	management *planetest.Plane
 	scheme     = runtime.NewScheme()
 	admin      client.Client
+	registry   = prometheus.NewRegistry()
 )
 
 func TestMain(m *testing.M) {
@@ -112,7 +114,7 @@ func start(ctx context.Context, host string) error {
 			File: func(path string) (string, error) { data, err := os.ReadFile(path); return string(data), err },
 		},
 		Host: host, LeaderNamespace: "default", WorkDir: filepath.Join(management.Dir, "work"), Concurrent: 8, Grace: 5 * time.Second, Lease: 2 * time.Second,
-		Settle: time.Second, Health: "0", Metrics: "0", Refused: map[string]string{"exec": "it would run here"},
+		Settle: time.Second, Health: "0", Metrics: "0", Registry: registry, Refused: map[string]string{"exec": "it would run here"},
 	})
 }
 

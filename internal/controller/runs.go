@@ -27,6 +27,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/controller/confine"
 	"github.com/tkgfix/tkgfix/internal/controller/runfiles"
 	"github.com/tkgfix/tkgfix/internal/engine"
+	"github.com/tkgfix/tkgfix/internal/metrics"
 	"github.com/tkgfix/tkgfix/internal/state"
 	kubestate "github.com/tkgfix/tkgfix/internal/state/kube"
 )
@@ -43,6 +44,7 @@ type runs struct {
 	judge    *approvals.Judge
 	recorder events.EventRecorder
 	files    *runfiles.Writer
+	counts   *metrics.Metrics
 
 	mu     sync.Mutex
 	stores map[string]state.Store
@@ -187,10 +189,11 @@ func (c *runs) store(namespace string) state.Store {
 	if s := c.stores[namespace]; s != nil {
 		return s
 	}
-	s := kubestate.New(kubestate.Options{
-		Client: c.direct, Namespace: namespace, LeaseDuration: c.opts.Lease, Lost: c.attempts.lost,
+	s := c.counts.Store(kubestate.New(kubestate.Options{
+		Client: c.direct, Namespace: namespace, LeaseDuration: c.opts.Lease, TookOver: func(string) { c.counts.TookOver() },
+		Lost:  func(id string) { c.counts.LostLock(); c.attempts.lost(id) },
 		Owner: func(id string) *metav1.OwnerReference { return c.owner(namespace, id) },
-	})
+	}))
 	c.stores[namespace] = s
 	return s
 }

@@ -141,7 +141,9 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 	if err := t.announce(ctx); err != nil {
 		return 0, err
 	}
+	began := e.Now()
 	r, err := t.carry(ctx, e, files)
+	t.counts.Attempted(outcome(r, err, e.PlanOnly), e.Now().Sub(began))
 	if r != nil {
 		t.r = r
 	}
