@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -53,11 +54,23 @@ type runs struct {
 func (c *runs) setup(mgr ctrl.Manager) error {
 	every := false
 	return ctrl.NewControllerManagedBy(mgr).Named("runs").
-		For(&v1alpha1.Run{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.Run{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, phaseChanged()))).
 		Watches(&v1alpha1.Approval{}, handler.EnqueueRequestsFromMapFunc(ofApproval)).
 		Watches(&v1alpha1.Workflow{}, handler.EnqueueRequestsFromMapFunc(c.ofWorkflow), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{NeedLeaderElection: &every, MaxConcurrentReconciles: c.opts.Concurrent}).
 		Complete(c)
+}
+
+// phaseChanged lets a Run through that has come to another phase. So every replica looks at a Run that one of them has taken up, and goes
+// on looking as long as it is held: when the one dies there is no event.
+func phaseChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false }, DeleteFunc: func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.(*v1alpha1.Run).Status.Phase != e.ObjectNew.(*v1alpha1.Run).Status.Phase
+		},
+	}
 }
 
 // ofApproval returns the Run that an Approval is on, as long as it is not judged.

@@ -23,6 +23,9 @@ const (
 
 // report writes into the Run how it stands, and tells what is new of it.
 func (t *turn) report(ctx context.Context) error {
+	if t.trouble != nil && t.trouble.reason == reasonHeld {
+		return nil // how it stands is for the replica to say that holds it
+	}
 	s := &t.run.Status
 	phase := t.phase
 	if t.r != nil && t.r.Final() {
@@ -46,7 +49,7 @@ func (t *turn) account(s *v1alpha1.RunStatus) {
 	r := t.r
 	s.Error, s.Hint, s.Gates = "", "", nil
 	switch {
-	case t.trouble != nil && t.trouble.reason != "Held":
+	case t.trouble != nil:
 		s.Error, s.Hint = cut(t.trouble.err.Error(), maxMessage), cut(hint(t.run.Namespace, plugins.HintOf(t.trouble.err)), maxMessage)
 	case r != nil:
 		s.Error, s.Hint = cut(r.Error, maxMessage), cut(hint(t.run.Namespace, r.Hint), maxMessage)
@@ -74,8 +77,6 @@ func (t *turn) account(s *v1alpha1.RunStatus) {
 // phaseOf returns how far a Run has come, in one word.
 func phaseOf(run *v1alpha1.Run, r *engine.Run, tr *trouble) v1alpha1.Phase {
 	switch {
-	case tr != nil && tr.reason == "Held":
-		return v1alpha1.PhaseRunning
 	case r == nil && run.Spec.Suspend:
 		return v1alpha1.PhaseSuspended
 	case r == nil && tr != nil && tr.stalled:
@@ -129,7 +130,7 @@ func verdict(run *v1alpha1.Run, r *engine.Run, tr *trouble) outlook {
 		guarded := r != nil && r.Guard != ""
 		return outlook{ready: metav1.ConditionFalse, stalled: !guarded, reconciling: guarded, reason: reason, message: message}
 	}
-	if tr != nil && tr.reason != "Held" {
+	if tr != nil {
 		return outlook{ready: metav1.ConditionFalse, stalled: tr.stalled, reconciling: !tr.stalled, reason: reason, message: message}
 	}
 	return progressing(string(run.Status.Phase), "under way")

@@ -40,6 +40,9 @@ type turn struct {
 	trouble *trouble
 }
 
+// reasonHeld is the trouble of a run that another replica holds.
+const reasonHeld = "Held"
+
 // trouble is why a Run does not get on.
 type trouble struct {
 	// reason is one word for the condition.
@@ -277,7 +280,7 @@ func (t *turn) locked(err error) (time.Duration, bool) {
 	if _, ok := errors.AsType[*state.LockedError](err); !ok {
 		return 0, false
 	}
-	t.trouble = &trouble{reason: "Held", err: err}
+	t.trouble = &trouble{reason: reasonHeld, err: err}
 	return t.opts.Lease/2 + time.Second, true
 }
 
