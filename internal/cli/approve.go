@@ -77,7 +77,8 @@ func (a *app) decision(verb string, approved bool, description string) *cli.Comm
 			case ok:
 				return a.decideInCluster(c, at, args[0], d)
 			case c.IsSet("approver") || c.IsSet("manifest"):
-				return plugins.Hint(errors.New("--approver and --manifest are for runs in a cluster"), "tkgfix %s --state kube:NAMESPACE RUN GATE --digest DIGEST", verb)
+				return plugins.Hint(errors.New("--approver and --manifest are for runs in a cluster"),
+					"tkgfix %s --state kube:NAMESPACE RUN GATE --digest DIGEST", verb)
 			}
 			return a.decideHere(c, args[0], d)
 		},

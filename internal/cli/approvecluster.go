@@ -81,7 +81,8 @@ func (d clusterDecision) check() error {
 		return plugins.Hint(fmt.Errorf("%q is no id of a run in a cluster", d.run), "%s", d.at.kubectl("get runs.tkgfix.dev -o wide"))
 	}
 	if !wholeDigest.MatchString(d.Digest) {
-		return plugins.Hint(fmt.Errorf("%q is not a whole digest: sha256: and 64 digits", d.Digest), "%s", d.at.kubectl("get runs.tkgfix.dev %s -o yaml", nameOfRun(d.run)))
+		return plugins.Hint(fmt.Errorf("%q is not a whole digest: sha256: and 64 digits", d.Digest),
+			"%s", d.at.kubectl("get runs.tkgfix.dev %s -o yaml", nameOfRun(d.run)))
 	}
 	// What could not be signed is not said without a signature either.
 	if _, err := sshsig.Of(d.run, d.Decision).Message(); err != nil {
@@ -203,7 +204,8 @@ func (a *app) manifest(d clusterDecision) error {
 		return err
 	}
 	if d.Signature == "" {
-		a.ui.Hint("it is not signed and counts only if %s creates it: %s; for a commit, sign it: --key FILE", d.approver, d.at.kubectl("create -f FILE"))
+		a.ui.Hint("it is not signed and counts only if %s creates it: %s; for a commit, sign it: --key FILE",
+			d.approver, d.at.kubectl("create -f FILE"))
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type kubeState struct {
 	Context, Namespace string
 }
 
+const kubeStateHint = "--state kube:NAMESPACE, or kube:CONTEXT/NAMESPACE"
+
 // parseKubeState reads the value of --state. It returns false for a folder. A context may hold slashes, a namespace holds none.
 func parseKubeState(s string) (kubeState, bool, error) {
 	rest, ok := strings.CutPrefix(s, "kube:")
@@ -27,11 +29,11 @@ func parseKubeState(s string) (kubeState, bool, error) {
 	if i := strings.LastIndex(rest, "/"); i >= 0 {
 		at = kubeState{Context: rest[:i], Namespace: rest[i+1:]}
 		if at.Context == "" {
-			return kubeState{}, true, plugins.Hint(fmt.Errorf("--state %s names no context before the /", s), "--state kube:NAMESPACE, or kube:CONTEXT/NAMESPACE")
+			return kubeState{}, true, plugins.Hint(fmt.Errorf("--state %s names no context before the /", s), kubeStateHint)
 		}
 	}
 	if problems := validation.IsDNS1123Label(at.Namespace); len(problems) > 0 {
-		return kubeState{}, true, plugins.Hint(fmt.Errorf("--state %s names no namespace: %s", s, problems[0]), "--state kube:NAMESPACE, or kube:CONTEXT/NAMESPACE")
+		return kubeState{}, true, plugins.Hint(fmt.Errorf("--state %s names no namespace: %s", s, problems[0]), kubeStateHint)
 	}
 	return at, true, nil
 }

@@ -84,7 +84,8 @@ func (j *Judge) signer(ctx context.Context, a *v1alpha1.Approval) (approval.Iden
 		return approval.Identity{}, fmt.Errorf("%w: %w", ErrNotCounted, err)
 	}
 	if by.Name != a.Spec.Approver {
-		return approval.Identity{}, plugins.Hint(refuse("it is signed by %s, and spec.approver is %s", by.Name, a.Spec.Approver), "spec.approver: %s", by.Name)
+		err := refuse("it is signed by %s, and spec.approver is %s", by.Name, a.Spec.Approver)
+		return approval.Identity{}, plugins.Hint(err, "spec.approver: %s", by.Name)
 	}
 	return by, nil
 }
