@@ -26,6 +26,12 @@ const (
 	maxJournal = 256 << 20
 )
 
+// limits are those above, for tests that cannot be that large.
+type limits struct {
+	piece, lines int
+	journal      int64
+}
+
 // Append implements state.Store. It is one call of the API server if this store wrote or read the end of the journal before, and the
 // drafts fit into one object. It gives up when the API server has not answered for about ten seconds; the entries may then be there, or
 // come to be. If this store held the run's lock and lost it, it returns ErrConflict, although the entries may have been written.
@@ -71,10 +77,10 @@ func (s *Store) extend(ctx context.Context, run string, at uint64, drafts []stat
 		return end, err
 	case len(lines) == 0:
 		return end, nil
-	case len(lines) > maxLines:
-		return end, fmt.Errorf("%d bytes at once, more than %d", len(lines), maxLines)
-	case next.Size > maxJournal:
-		return end, fmt.Errorf("the journal would grow over %d bytes", maxJournal)
+	case len(lines) > s.lines:
+		return end, fmt.Errorf("%d bytes at once, more than %d", len(lines), s.lines)
+	case next.Size > s.journal:
+		return end, fmt.Errorf("the journal would grow over %d bytes", s.journal)
 	}
 	data, err := deflate(lines)
 	if err != nil {
@@ -109,9 +115,9 @@ func (s *Store) end(ctx context.Context, run string, at uint64) (state.Chain, er
 // write creates the objects of an append, the one that counts last: without it the others are nothing. Those that are left behind are
 // removed with their owner; a right to delete entries would be worse than they are.
 func (s *Store) write(ctx context.Context, run string, at uint64, data []byte) error {
-	pieces := slices.Collect(slices.Chunk(data, maxPiece))
+	pieces := slices.Collect(slices.Chunk(data, s.piece))
 	if len(pieces) > 1+maxParts {
-		return fmt.Errorf("%d bytes compressed, more than %d", len(data), (1+maxParts)*maxPiece)
+		return fmt.Errorf("%d bytes compressed, more than %d", len(data), (1+maxParts)*s.piece)
 	}
 	head := &v1alpha1.JournalEntry{
 		ObjectMeta: s.meta(run, entryName(run, at)),

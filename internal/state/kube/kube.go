@@ -53,6 +53,7 @@ type Options struct {
 // Store is a state.Store in a namespace. A process has one a namespace, so that it cannot take a lock from itself.
 type Store struct {
 	Options
+	limits
 
 	// ends holds the state.Chain at the end of journals that were written or read, so that an append is one call. The API server
 	// decides whether it still is the end.
@@ -75,7 +76,7 @@ func New(opts Options) *Store {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
-	return &Store{Options: opts, ends: lru.New(maxKnown), seen: lru.New(maxKnown), held: map[string]*held{}}
+	return &Store{Options: opts, limits: limits{maxPiece, maxLines, maxJournal}, ends: lru.New(maxKnown), seen: lru.New(maxKnown), held: map[string]*held{}}
 }
 
 // List implements state.Store. It reads no journal.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/goleak"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,11 +24,17 @@ import (
 var management *planetest.Plane
 
 func TestMain(m *testing.M) {
-	os.Exit(planetest.Main(m, planetest.Options{}, func(p *planetest.Plane) { management = p }))
+	code := planetest.Main(m, planetest.Options{}, func(p *planetest.Plane) { management = p })
+	// The API server is down, so no connection is open: what is left would be of the stores.
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // newClient returns a client of the API server.
-func newClient(t *testing.T) client.Client {
+func newClient(t *testing.T) client.WithWatch {
 	t.Helper()
 	config, err := management.Config("tester")
 	if err != nil {
@@ -37,7 +44,7 @@ func newClient(t *testing.T) client.Client {
 }
 
 // clientFor returns a client that is not slowed down.
-func clientFor(t *testing.T, config *rest.Config) client.Client {
+func clientFor(t *testing.T, config *rest.Config) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme} {
@@ -46,7 +53,7 @@ func clientFor(t *testing.T, config *rest.Config) client.Client {
 		}
 	}
 	config.QPS = -1
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}

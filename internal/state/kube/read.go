@@ -80,8 +80,8 @@ func (s *Store) objects(ctx context.Context, run string) (map[string]*v1alpha1.J
 			found[items[i].Name] = &items[i]
 			size += len(items[i].Spec.Data)
 		}
-		if size > maxJournal {
-			return fmt.Errorf("its objects hold more than %d bytes", maxJournal)
+		if int64(size) > s.journal {
+			return fmt.Errorf("its objects hold more than %d bytes", s.journal)
 		}
 		return nil
 	}, client.MatchingLabels{v1alpha1.LabelRun: run})
@@ -109,7 +109,7 @@ func (s *Store) decode(end state.Chain, run string, h head, all map[string]*v1al
 		}
 		data = append(data, part.Spec.Data...)
 	}
-	lines, reason := inflate(data, min(maxLines, maxJournal-end.Size))
+	lines, reason := inflate(data, min(int64(s.lines), s.journal-end.Size))
 	if reason != "" {
 		return nil, end, bad(h.Name, "%s", reason)
 	}
