@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests and laboratory need, where they are missing: a C compiler for the race detector,
-# openssl as a node has it, ssh-keygen and ssh-agent to sign with, what a node runs that is real (containerd, runc, the plugins for the
+# openssl as a node has it, git, ssh-keygen and ssh-agent to sign with, what a node runs that is real (containerd, runc, the plugins for the
 # network of pods, sshd, sudo), nc, socat and busybox as a node may have them, and what the example of a plugin in Python is built and
 # run with.
 set -euo pipefail
@@ -9,6 +9,7 @@ missing=()
 command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v dash >/dev/null || missing+=(dash)
+command -v git >/dev/null || missing+=(git)
 command -v ssh-agent >/dev/null || missing+=(openssh-client)
 [ -x /usr/bin/containerd ] || missing+=(containerd)
 [ -x /usr/sbin/runc ] || missing+=(runc)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/node"
 	"github.com/tkgfix/tkgfix/internal/plan"
+	"github.com/tkgfix/tkgfix/internal/source"
 	"github.com/tkgfix/tkgfix/plugins"
 	"github.com/tkgfix/tkgfix/workflow"
 )
@@ -45,6 +47,25 @@ func oneOf(formats ...string) func(*cli.Context, string) error {
 	}
 }
 
+// openWorkflow is readWorkflow for a file, or for an address in a Git repository, whose commit becomes part of the workflow's name. It
+// blocks on the network for an address.
+func (a *app) openWorkflow(ctx context.Context, from string, known engine.Catalog, auto plugins.Effect) (*workflow.Workflow, error) {
+	if !source.IsAddress(from) {
+		return a.readWorkflow(from, known, auto)
+	}
+	address, err := source.ParseAddress(from)
+	if err != nil {
+		return nil, err
+	}
+	a.ui.Say("fetching %s from %s", address.Path, address.Repository)
+	file, err := source.Git{Environ: os.Environ(), Interactive: a.ui.Interactive}.File(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	a.ui.Say("workflow %s", file.Name)
+	return a.checkWorkflow(file.Name, file.Data, known, auto)
+}
+
 // readWorkflow reads and validates a workflow file. Its diagnostics go to standard error, all of them. auto is what is approved
 // ahead: a step of that effect may lack an approval.
 func (a *app) readWorkflow(path string, known engine.Catalog, auto plugins.Effect) (*workflow.Workflow, error) {
@@ -52,6 +73,11 @@ func (a *app) readWorkflow(path string, known engine.Catalog, auto plugins.Effec
 	if err != nil {
 		return nil, plugins.Hint(fmt.Errorf("read workflow: %w", err), "tkgfix plan FILE")
 	}
+	return a.checkWorkflow(path, src, known, auto)
+}
+
+// checkWorkflow validates the bytes of a workflow that messages call path.
+func (a *app) checkWorkflow(path string, src []byte, known engine.Catalog, auto plugins.Effect) (*workflow.Workflow, error) {
 	var except []string
 	if auto != "" {
 		except = append(except, workflow.KindUnapproved)

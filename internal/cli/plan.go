@@ -18,13 +18,16 @@ import (
 
 func (a *app) plan() *cli.Command {
 	return &cli.Command{
-		Name: "plan", Usage: "show what a workflow would do, and change nothing", ArgsUsage: "FILE",
+		Name: "plan", Usage: "show what a workflow would do, and change nothing", ArgsUsage: "FILE | ADDRESS",
 		Description: `Reading steps run for real; changing steps are dry-run on the server. With -o the plan is kept in a file, which
 tkgfix show prints and tkgfix run --plan carries out: exactly that, or not at all.
 
    tkgfix plan documented-fix.yaml --input cluster=team-a/dev1 --input ca=corp-root.pem
    tkgfix plan documented-fix.yaml --input cluster=team-a/dev1 --input ca=corp-root.pem --output markdown
    tkgfix plan documented-fix.yaml --input cluster=team-a/dev1 --input ca=corp-root.pem -o dev1.plan
+   tkgfix plan 'git@git.example.com:team/fleet.git//workflows/fix.yaml?ref=main' --input cluster=team-a/dev1
+
+` + addressHelp + `
 
 EXIT STATUS: 0 planned, 1 failed or blocked, 2 there are changes (with --detailed-exitcode).`,
 		OnUsageError: usage,

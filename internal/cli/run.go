@@ -25,13 +25,16 @@ func runFlags(more ...cli.Flag) []cli.Flag {
 
 func (a *app) run() *cli.Command {
 	return &cli.Command{
-		Name: "run", Usage: "plan a workflow, stop at its gates, apply what is approved", ArgsUsage: "FILE | --plan PLANFILE",
+		Name: "run", Usage: "plan a workflow, stop at its gates, apply what is approved", ArgsUsage: "FILE | ADDRESS | --plan PLANFILE",
 		Description: `On a terminal each gate asks; without one the run is saved at the first gate, and the line to approve is printed.
 An interrupt lets the effect in flight finish and stops; a second one leaves it. Either way the run can be resumed.
 
    tkgfix run documented-fix.yaml --input cluster=team-a/dev1 --input ca=corp-root.pem
    tkgfix run --plan dev1.plan
    tkgfix run documented-fix.yaml --input cluster=team-a/dev1 --input ca=corp-root.pem --wait
+   tkgfix run 'https://git.example.com/team/fleet.git//workflows/fix.yaml?ref=v3' --input cluster=team-a/dev1
+
+` + addressHelp + `
 
 --auto-approve gives your own approval ahead at gates of changes, --auto-approve=destroy also at gates of what cannot be undone. It
 is written into the journal, and opens no gate that wants somebody else's approval.
