@@ -115,6 +115,9 @@ func verdict(run *v1alpha1.Run, r *engine.Run, tr *trouble) outlook {
 	if message != "" && run.Status.Hint != "" {
 		message = short(message, run.Status.Hint)
 	}
+	if tr != nil {
+		return outlook{ready: metav1.ConditionFalse, stalled: tr.stalled, reconciling: !tr.stalled, reason: reason, message: message}
+	}
 	switch run.Status.Phase {
 	case v1alpha1.PhaseDone:
 		return outlook{ready: metav1.ConditionTrue, reason: reason, message: "done: " + run.Status.Report}
@@ -129,9 +132,6 @@ func verdict(run *v1alpha1.Run, r *engine.Run, tr *trouble) outlook {
 	case v1alpha1.PhaseBlocked:
 		guarded := r != nil && r.Guard != ""
 		return outlook{ready: metav1.ConditionFalse, stalled: !guarded, reconciling: guarded, reason: reason, message: message}
-	}
-	if tr != nil {
-		return outlook{ready: metav1.ConditionFalse, stalled: tr.stalled, reconciling: !tr.stalled, reason: reason, message: message}
 	}
 	return progressing(string(run.Status.Phase), "under way")
 }

@@ -144,7 +144,7 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 	if err := t.announce(ctx); err != nil {
 		return 0, err
 	}
-	began := e.Now()
+	began, before := e.Now(), t.r.Seq
 	r, err := t.carry(ctx, e, files)
 	t.counts.Attempted(outcome(r, err, e.PlanOnly), e.Now().Sub(began))
 	if r != nil {
@@ -153,13 +153,18 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 	if kerr := t.files.KeepKnownHosts(context.WithoutCancel(ctx), t.run.Namespace, files); kerr != nil {
 		t.say(t.run, warning, "HostKeysNotKept", kerr.Error())
 	}
-	t.run.Status.Resumed = t.run.Annotations[v1alpha1.AnnotationResume]
 	if after, locked := t.locked(err); locked {
 		return after, nil
 	}
-	if errors.Is(err, state.ErrConflict) {
+	switch {
+	case errors.Is(err, state.ErrConflict):
 		return t.opts.Lease / 2, nil // another replica has it
+	case err != nil && (t.r.Seq == before || t.r.Status == engine.Running || t.r.Status == engine.Planning):
+		// The journal does not tell of it: the API server did not answer, or the run could not be taken up at all.
+		t.trouble = &trouble{reason: "CannotGoOn", err: err, after: beginSoon}
+		return t.trouble.after, nil
 	}
+	t.run.Status.Resumed = t.run.Annotations[v1alpha1.AnnotationResume]
 	if t.r.Final() {
 		_ = t.files.Remove(t.run.Namespace, t.id) // what is left goes with the replica
 	}
