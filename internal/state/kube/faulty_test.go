@@ -1,6 +1,10 @@
 package kube_test
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tkgfix/tkgfix/internal/kube/faulty"
@@ -35,4 +39,90 @@ func TestStoreOnBadDays(t *testing.T) {
 		open := func() state.Store { return kube.New(kube.Options{Client: c, Namespace: ns}) }
 		return open(), open
 	})
+}
+
+// TestEachFault has the one request that counts fail, in each way: what is done is done once, and said to be.
+func TestEachFault(t *testing.T) {
+	t.Parallel()
+	config, err := management.Config("tester")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := newClient(t)
+	for _, fault := range faulty.All() {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			var want atomic.Pointer[string] // the method of the request that fails
+			var failed atomic.Int64
+			proxy, err := faulty.New(config, func(r *http.Request) faulty.Fault {
+				if m := want.Load(); m == nil || *m != r.Method || !want.CompareAndSwap(m, nil) {
+					return faulty.None
+				}
+				failed.Add(1)
+				return fault
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer proxy.Close()
+			ns := newNamespace(t, good)
+			s := kube.New(kube.Options{Client: clientFor(t, proxy.Config()), Namespace: ns})
+			other := kube.New(kube.Options{Client: good, Namespace: ns})
+			failing := func(method, what string, f func() error) {
+				t.Helper()
+				before := failed.Load()
+				want.Store(&method)
+				if err := f(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if failed.Load() != before+1 {
+					t.Errorf("%s: no request failed", what)
+				}
+			}
+
+			failing(http.MethodPost, "append", func() error { _, err := s.Append(t.Context(), "a", 1, draft(1, 100)); return err })
+			failing(http.MethodGet, "read", func() error { _, err := s.Read(t.Context(), "a", 1); return err })
+			failing(http.MethodGet, "list", func() error { _, err := s.List(t.Context()); return err })
+			if _, err := other.Append(t.Context(), "a", 2, draft(2, 100)); err != nil {
+				t.Fatal(err)
+			}
+			failing(http.MethodPost, "append to what has moved on", func() error {
+				_, err := s.Append(t.Context(), "a", 2, draft(9, 100))
+				if !errors.Is(err, state.ErrConflict) {
+					return fmt.Errorf("got %w, want ErrConflict", err)
+				}
+				return nil
+			})
+
+			var release func() error
+			lock := func() (err error) { release, err = s.Lock(t.Context(), "a", state.Holder{User: "ann"}); return err }
+			failing(http.MethodPost, "lock", lock)
+			failing(http.MethodDelete, "release", func() error { return release() })
+			failing(http.MethodGet, "lock again", lock)
+			if _, err := other.Break(t.Context(), "a"); err != nil {
+				t.Error(err)
+			}
+			failing(http.MethodGet, "release of what was broken", func() error {
+				if err := release(); !errors.Is(err, state.ErrNotLocked) {
+					return fmt.Errorf("got %w, want ErrNotLocked", err)
+				}
+				return nil
+			})
+			bob, err := other.Lock(t.Context(), "a", state.Holder{User: "bob"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer bob()
+			failing(http.MethodDelete, "break", func() error {
+				h, err := s.Break(t.Context(), "a")
+				if h.User != "bob" {
+					t.Errorf("it was broken for %v, want bob", h)
+				}
+				return err
+			})
+			if _, err := other.Break(t.Context(), "a"); !errors.Is(err, state.ErrNotLocked) {
+				t.Errorf("second break: got %v, want ErrNotLocked", err)
+			}
+		})
+	}
 }
