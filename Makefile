@@ -48,6 +48,9 @@ crashtest: deps kube build ## kill the documented fix at every boundary, in labo
 crashtest-generations: deps kube build ## kill the roll and the recreate at every boundary, in a laboratory of each generation of TKG
 	TKGFIX_KUBE=$(KUBE) hack/crashtest-generations.sh $(BIN)
 
+bench-controller: kube ## what 1,000 Runs at rest cost a controller, over ten minutes: BENCH='-runs 100 -for 2m' for less
+	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 90m -tags benchcontroller -run '^TestBenchController$$' -v ./e2e -args $(BENCH)
+
 check: ## formatting, vet and tidy modules; changes nothing
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
 	$(GO) mod tidy -diff
@@ -62,4 +65,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real e2e-matrix crashtest crashtest-generations check fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real e2e-matrix crashtest crashtest-generations bench-controller check fuzz generate clean
