@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -50,8 +51,14 @@ func collector(ts *testscript.TestScript, _ bool, args []string) {
 	case "wait":
 		n, err := strconv.Atoi(args[2])
 		ts.Check(err)
-		for c.count(args[1]) < n {
+		// The SDK tries again for a minute before it gives up.
+		expired := false
+		defer time.AfterFunc(2*time.Minute, func() { c.mu.Lock(); expired = true; c.mu.Unlock(); c.more.Broadcast() }).Stop()
+		for c.count(args[1]) < n && !expired {
 			c.more.Wait()
+		}
+		if expired {
+			ts.Fatalf("%d of %d spans %q came", c.count(args[1]), n, args[1])
 		}
 	case "tree":
 		tree, err := c.tree()
