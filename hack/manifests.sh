@@ -8,7 +8,7 @@ files=charts/tkgfix/files
 rm -rf $files
 mkdir -p $files/crd $files/admission $files/rbac
 cp config/crd/tkgfix.dev_*.yaml $files/crd/
-cp config/admission/{approver,requester}.yaml $files/admission/
+cp config/admission/{approver,requester,signers}.yaml $files/admission/
 cp config/rbac/{controller,namespace,users}.yaml $files/rbac/
 
 {

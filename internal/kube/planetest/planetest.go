@@ -32,6 +32,8 @@ type Options struct {
 	Controllers []string
 	// Tokens is the content of a static token file, for users of one's own: token,user,uid,"group,group".
 	Tokens string
+	// Bare says that the kinds of tkgfix.dev are left out.
+	Bare bool
 }
 
 // Plane is a running API server.
@@ -93,8 +95,10 @@ func (p *Plane) start(ctx context.Context, root, binary string, opts Options) er
 	if err != nil {
 		return err
 	}
-	if err := p.Apply(ctx, filepath.Join(root, "config", "crd")); err != nil {
-		return err
+	if !opts.Bare {
+		if err := p.Apply(ctx, filepath.Join(root, "config", "crd")); err != nil {
+			return err
+		}
 	}
 	return p.StartControllers(ctx)
 }
