@@ -19,31 +19,39 @@ import (
 // realNode is a node as lab.json tells of it.
 type realNode struct{ Name, Address, Root string }
 
-// sickNodes returns dev1's node of the control plane and one of its workers.
-func (l *laboratory) sickNodes(t *testing.T) (controlPlane, worker realNode) {
+// nodesOf returns the nodes of a cluster.
+func (l *laboratory) nodesOf(t *testing.T, cluster string) []realNode {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(l.dir, "lab.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var out []realNode
 	for _, c := range decode[struct {
 		Clusters []struct {
 			Name  string
 			Nodes []realNode
 		}
 	}](t, raw).Clusters {
-		for _, n := range c.Nodes {
-			switch {
-			case c.Name != "dev1":
-			case strings.Contains(n.Name, "-np1-"):
-				worker = n
-			default:
-				controlPlane = n
-			}
+		if c.Name == cluster {
+			out = append(out, c.Nodes...)
+		}
+	}
+	return out
+}
+
+// sickNodes returns dev1's node of the control plane and one of its workers.
+func (l *laboratory) sickNodes(t *testing.T) (controlPlane, worker realNode) {
+	t.Helper()
+	for _, n := range l.nodesOf(t, "dev1") {
+		if strings.Contains(n.Name, "-np1-") {
+			worker = n
+		} else {
+			controlPlane = n
 		}
 	}
 	if controlPlane.Name == "" || worker.Name == "" {
-		t.Fatalf("dev1 has not both kinds of nodes: %s", raw)
+		t.Fatalf("dev1 has not both kinds of nodes: %v", l.nodesOf(t, "dev1"))
 	}
 	return controlPlane, worker
 }

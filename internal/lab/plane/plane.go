@@ -236,7 +236,8 @@ func (p *Plane) files() error {
 	serving, err := p.authority.Issue(ca.Leaf{
 		CommonName: APIServerName, Client: true,
 		DNS: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"},
-		IPs: []net.IP{net.ParseIP(p.opts.Address), net.IPv4(127, 0, 0, 1)},
+		// The last is what a pod knows it by: the first address for Services.
+		IPs: []net.IP{net.ParseIP(p.opts.Address), net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)},
 	})
 	if err != nil {
 		return err
