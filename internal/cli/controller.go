@@ -67,6 +67,9 @@ func (a *app) runController(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	// How much is asked is bounded by --concurrent, and by the API server's own Priority and Fairness. With a limit of the client's own, five
+	// calls a second unless it is set, the renewal of a lock would wait behind all else.
+	config.QPS, config.UserAgent = -1, "tkgfix/"+version.Version()
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.ui.Err, nil)))
 	a.tracing = telemetry.Start(c.Context, version.Version(), func(err error) { ctrl.Log.WithName("traces").Error(err, "traces") })
 	opts, err := a.controllerOptions(c)
