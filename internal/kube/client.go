@@ -57,6 +57,9 @@ func FromKubeconfig(data []byte, name string) (*Client, error) {
 // Server returns the host and port of the API server.
 func (c *Client) Server() string { return c.server }
 
+// Config returns a copy of the configuration by which other clients reach the same server in the same way.
+func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
 // DryRun returns the same client, every write of which the server checks and then forgets (dryRun=All).
 func (c *Client) DryRun() *Client {
 	dry := *c

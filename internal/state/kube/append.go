@@ -33,8 +33,8 @@ type limits struct {
 }
 
 // Append implements state.Store. It is one call of the API server if this store wrote or read the end of the journal before, and the
-// drafts fit into one object. It gives up when the API server has not answered for about ten seconds; the entries may then be there, or
-// come to be. If this store held the run's lock and lost it, it returns ErrConflict, although the entries may have been written.
+// drafts fit into one object. It gives up when Patience is at its end; the entries may then be there, or come to be. If this store held
+// the run's lock and lost it, it returns ErrConflict, although the entries may have been written.
 func (s *Store) Append(ctx context.Context, run string, at uint64, drafts ...state.Draft) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -139,7 +139,7 @@ func (s *Store) write(ctx context.Context, run string, at uint64, data []byte) e
 
 // create creates an object, or finds that it did before and the answer was lost. It returns ErrConflict if the name is another's.
 func (s *Store) create(ctx context.Context, o *v1alpha1.JournalEntry) error {
-	return tries(ctx, func(ctx context.Context) error {
+	return s.tries(ctx, func(ctx context.Context) error {
 		err := s.Client.Create(ctx, o.DeepCopy())
 		switch {
 		case apierrors.IsConflict(err): // of what counts against a quota, not of the name

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tkgfix/tkgfix/internal/kube/faulty"
 	"github.com/tkgfix/tkgfix/internal/state"
@@ -122,6 +123,40 @@ func TestEachFault(t *testing.T) {
 			})
 			if _, err := other.Break(t.Context(), "a"); !errors.Is(err, state.ErrNotLocked) {
 				t.Errorf("second break: got %v, want ErrNotLocked", err)
+			}
+		})
+	}
+}
+
+// TestPatience has an API server that never answers well: the store tries again, and gives up.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	config, err := management.Config("tester")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		reason string
+		fault  faulty.Fault
+	}{
+		{"a server that is busy may not be tomorrow", faulty.Busy},
+		{"one that is gone may come back", faulty.Unavailable},
+		{"a connection that ends may be made again", faulty.ResetAll},
+	} {
+		t.Run(string(tc.fault), func(t *testing.T) {
+			t.Parallel()
+			proxy, err := faulty.New(config, func(*http.Request) faulty.Fault { return tc.fault })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer proxy.Close()
+			c := clientFor(t, proxy.Config())
+			s := kube.New(kube.Options{Client: c, Namespace: "default", Patience: 200 * time.Millisecond})
+			if _, err := s.Read(t.Context(), "a", 1); err == nil {
+				t.Errorf("%s: the store read what nobody told it", tc.reason)
+			}
+			if n := proxy.Counts()[tc.fault]; n < 3 {
+				t.Errorf("%s: it was tried %d times", tc.reason, n)
 			}
 		})
 	}

@@ -42,6 +42,8 @@ type Options struct {
 	// LeaseDuration is for how long nobody else takes a lock that is not renewed; 0 means DefaultLeaseDuration. It is renewed after a
 	// third of it, and given up by its holder after two thirds without success.
 	LeaseDuration time.Duration
+	// Patience is for how long a call is tried again that the API server does not answer, or not now; 0 means DefaultPatience.
+	Patience time.Duration
 	// Lost is told, once a lock, that it was lost before it was released: what was begun under it must end. It must not block.
 	Lost func(run string)
 	// TookOver is told, if it is set, of a lock that was taken from a holder who no longer renewed it. It must not block.
@@ -72,6 +74,9 @@ var _ state.Store = (*Store)(nil)
 func New(opts Options) *Store {
 	if opts.LeaseDuration <= 0 {
 		opts.LeaseDuration = DefaultLeaseDuration
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = DefaultPatience
 	}
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}

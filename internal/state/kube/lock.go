@@ -40,7 +40,7 @@ func (s *Store) Lock(ctx context.Context, run string, holder state.Holder) (func
 	}
 	l := &held{store: s, run: run, holder: holder, token: token(), done: make(chan struct{})}
 	l.ctx, l.end = context.WithCancel(context.WithoutCancel(ctx))
-	if err := tries(ctx, func(ctx context.Context) error { return s.acquire(ctx, l) }); err != nil {
+	if err := s.tries(ctx, func(ctx context.Context) error { return s.acquire(ctx, l) }); err != nil {
 		l.end()
 		if _, locked := errors.AsType[*state.LockedError](err); locked {
 			return nil, err
@@ -157,7 +157,7 @@ func (s *Store) removeLease(ctx context.Context, run string, meant func(there, b
 		before *coordinationv1.Lease
 		unsure bool
 	)
-	err := tries(ctx, func(ctx context.Context) error {
+	err := s.tries(ctx, func(ctx context.Context) error {
 		for range maxRounds {
 			there, err := s.lease(ctx, run)
 			switch {

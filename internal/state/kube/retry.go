@@ -12,14 +12,16 @@ import (
 
 	"github.com/sethvargo/go-retry"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/internal/state"
 )
 
-// How often and for how long a call is tried: about ten seconds of pauses, as long as a lock is held that is not renewed.
+// DefaultPatience is for how long a call is tried again: as long as a lock is held that is not renewed.
+const DefaultPatience = 10 * time.Second
+
 const (
-	maxTries   = 12
 	firstPause = 20 * time.Millisecond
 	maxPause   = 2 * time.Second
 	tryTimeout = 15 * time.Second
@@ -30,10 +32,10 @@ const (
 // errAgain is returned by what must be tried again although the API server has answered.
 var errAgain = errors.New("another writer was faster, again and again")
 
-// tries calls f until it succeeds, its error is final, or it was tried often enough. A call whose answer was lost may have been carried out:
+// tries calls f until it succeeds, its error is final, or patience is at its end. A call whose answer was lost may have been carried out:
 // f must know its own work again.
-func tries(ctx context.Context, f func(context.Context) error) error {
-	backoff := retry.WithMaxRetries(maxTries-1, retry.WithCappedDuration(maxPause, retry.WithJitterPercent(20, retry.NewExponential(firstPause))))
+func (s *Store) tries(ctx context.Context, f func(context.Context) error) error {
+	backoff := retry.WithMaxDuration(s.Patience, retry.WithCappedDuration(maxPause, retry.WithJitterPercent(20, retry.NewExponential(firstPause))))
 	return retry.Do(ctx, backoff, func(ctx context.Context) error {
 		one, cancel := context.WithTimeout(ctx, tryTimeout)
 		defer cancel()
@@ -58,7 +60,7 @@ func transient(err error) bool {
 	case errors.As(err, &status):
 		code := status.Status().Code
 		return code == http.StatusTooManyRequests || code >= http.StatusInternalServerError
-	case errors.As(err, &locked), errors.As(err, &cert):
+	case errors.As(err, &locked), errors.As(err, &cert), meta.IsNoMatchError(err):
 		return false
 	}
 	return !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrNotFound) && !errors.Is(err, state.ErrNotLocked)
@@ -79,7 +81,7 @@ func (s *Store) pages(ctx context.Context, empty func() client.ObjectList, take 
 	opts = append(opts, client.InNamespace(s.Namespace), client.Limit(pageSize))
 	for at, restarts := "", 0; ; {
 		var page client.ObjectList
-		err := tries(ctx, func(ctx context.Context) error {
+		err := s.tries(ctx, func(ctx context.Context) error {
 			page = empty()
 			return s.Client.List(ctx, page, append(slices.Clone(opts), client.Continue(at))...)
 		})
