@@ -48,11 +48,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TKGFIX_STATE", env.WorkDir+"/state")
 			env.Setenv("HOME", env.WorkDir)
 			env.Values[stopped{}] = &held{}
+			env.Values[clusters{}] = &server{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"setrun": setRun, "setgate": setGate, "holdlock": holdLock, "blackhole": blackhole, "makerun": makeRun, "stoplock": stopLock, "lostlock": lostLock,
-			"apiserver": apiserver, "collector": collector,
+			"apiserver": apiserver, "cluster": cluster, "annotated": annotated, "collector": collector,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -145,7 +145,7 @@ func (d clusterDecision) signer(ctx context.Context, client *kube.Client) (appro
 func (d clusterDecision) create(ctx context.Context, client *kube.Client) (*unstructured.Unstructured, error) {
 	kind, err := client.Resource(ctx, v1alpha1.GroupVersion.Group, "Approval")
 	if errors.Is(err, kube.ErrNotServed) {
-		return nil, plugins.Hint(err, "there is no controller of tkgfix; see that it is the right cluster: %s", d.at.kubectl("get runs.tkgfix.dev"))
+		return nil, noController(err, d.at)
 	}
 	if err != nil {
 		return nil, err

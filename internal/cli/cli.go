@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -150,7 +149,7 @@ the changes shown there are approved, and can be killed at any instant and resum
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              usage,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "state", Usage: "keep runs in `DIR`", EnvVars: []string{"TKGFIX_STATE"}, DefaultText: "$XDG_STATE_HOME/tkgfix"},
+			&cli.StringFlag{Name: "state", Usage: "keep runs in `DIR`; or kube:[CONTEXT/]NAMESPACE: those of a controller", EnvVars: []string{"TKGFIX_STATE"}, DefaultText: "$XDG_STATE_HOME/tkgfix"},
 			lockfileFlag(),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {
@@ -193,32 +192,11 @@ func arguments(c *cli.Context, names ...string) ([]string, error) {
 		"%s --help", c.Command.HelpName)
 }
 
-// stateDir returns where runs are kept.
-func stateDir(c *cli.Context) (string, error) {
-	dir := c.String("state")
-	if dir == "" {
-		base := os.Getenv("XDG_STATE_HOME")
-		if base == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", plugins.Hint(fmt.Errorf("find where to keep runs: %w", err), "give --state DIR")
-			}
-			base = filepath.Join(home, ".local", "state")
-		}
-		dir = filepath.Join(base, "tkgfix")
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("find the state folder: %w", err)
-	}
-	return dir, nil
-}
-
 // next returns a tkgfix command line that can be pasted: it names the state folder if this one did.
 func next(c *cli.Context, format string, args ...any) string {
 	line := "tkgfix "
-	if c.IsSet("state") && os.Getenv("TKGFIX_STATE") == "" {
-		line += "--state " + c.String("state") + " "
+	if s := c.String("state"); s != os.Getenv("TKGFIX_STATE") {
+		line += "--state " + s + " "
 	}
 	return line + fmt.Sprintf(format, args...)
 }
@@ -265,5 +243,7 @@ func (a *app) waiting(c *cli.Context, r *engine.Run) {
 		a.ui.Say("  to approve: %s", next(c, "approve %s %s --digest %s", r.ID, g.Step, g.Digest))
 		a.ui.Say("  to reject:  %s", next(c, "reject %s %s --digest %s --reason WHY", r.ID, g.Step, g.Digest))
 	}
-	a.ui.Say("then: %s", next(c, "resume %s", r.ID))
+	if _, controlled, _ := inCluster(c); !controlled {
+		a.ui.Say("then: %s", next(c, "resume %s", r.ID))
+	}
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/tkgfix/tkgfix/internal/state/file"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -103,13 +103,23 @@ func completions(c *cli.Context, typed []string) []string {
 			at.value(typed[i-1], typed[i], i == len(typed)-1)
 		}
 	}
-	return at.offer(c.Context, typed[len(typed)-1], func() string {
+	return at.offer(typed[len(typed)-1], func() []string {
 		if at.state == "" {
-			at.state, _ = stateDir(c) // without a state folder no runs are offered
+			at.state = c.String("state")
 		}
-		return at.state
+		store, err := openStore(at.state)
+		if err != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(c.Context, completionPatience)
+		defer cancel()
+		runs, _ := store.List(ctx) // what cannot be read is not offered
+		return runs
 	})
 }
+
+// completionPatience is for how long a cluster is asked for its runs while a person waits for a word.
+const completionPatience = 2 * time.Second
 
 // rejoined puts together what bash took apart: --flag = value.
 func rejoined(typed []string) []string {
@@ -171,7 +181,7 @@ func (p *position) value(flag, value string, last bool) {
 }
 
 // offer returns what may stand at the cursor and begins as what is typed there.
-func (p *position) offer(ctx context.Context, cur string, dir func() string) []string {
+func (p *position) offer(cur string, runs func() []string) []string {
 	var all []string
 	switch {
 	case p.ofFlag:
@@ -180,9 +190,7 @@ func (p *position) offer(ctx context.Context, cur string, dir func() string) []s
 	case p.operands == 0 && !p.plain && len(p.commands) > 0:
 		all = commandNames(p.commands)
 	case p.command != nil && takesRun(p.command, p.operands):
-		if d := dir(); d != "" {
-			all, _ = file.New(d).List(ctx) // what cannot be read is not offered
-		}
+		all = runs()
 	}
 	if p.command != nil && p.command.Name == "completion" && p.operands == 0 {
 		all = append(all, "bash", "zsh", "fish")

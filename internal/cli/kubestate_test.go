@@ -1,6 +1,10 @@
 package cli
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/tkgfix/tkgfix/internal/engine"
+)
 
 func TestParseKubeState(t *testing.T) {
 	t.Parallel()
@@ -26,5 +30,25 @@ func TestParseKubeState(t *testing.T) {
 				t.Errorf("%s: got %+v, %t, %v", tc.reason, got, kube, err)
 			}
 		})
+	}
+}
+
+func TestWaitsInCluster(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reason string
+		in     listed
+		want   string
+	}{
+		"Running":     {"nobody need resume it", listed{Status: engine.Running, WaitsFor: "its tkgfix, or resume if that has ended"}, "its controller"},
+		"Interrupted": {"another replica takes it up", listed{Status: engine.Interrupted, WaitsFor: "resume"}, "its controller"},
+		"Approved":    {"the controller sees the last approval", listed{Status: engine.Waiting, WaitsFor: "resume"}, "its controller"},
+		"Waiting":     {"people approve", listed{Status: engine.Waiting, WaitsFor: "approval of make"}, "approval of make"},
+		"Failed":      {"people say when it is mended", listed{Status: engine.Failed, WaitsFor: "resume"}, "resume"},
+		"Done":        {"it is over", listed{Status: engine.Done}, ""},
+	} {
+		if got := waitsInCluster(tc.in); got != tc.want {
+			t.Errorf("%s: %s: %q, want %q", name, tc.reason, got, tc.want)
+		}
 	}
 }

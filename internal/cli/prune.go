@@ -35,6 +35,12 @@ EXIT STATUS: 0 removed, 1 failed.`,
 			if _, err := arguments(c); err != nil {
 				return err
 			}
+			instead := func(at kubeState) string {
+				return "a run goes with its Run: " + at.kubectl("delete run.tkgfix.dev NAME")
+			}
+			if err := onlyHere(c, instead); err != nil {
+				return err
+			}
 			if !c.IsSet("older-than") && !c.IsSet("keep") {
 				return plugins.Hint(errors.New("say which runs may go: --older-than D, --keep N, or both"), "%s", next(c, "runs prune --older-than 90d --dry-run"))
 			}

@@ -16,12 +16,20 @@ done: it happened, and is not done again. absent: it did not happen and will not
 
    tkgfix resolve 01jd5x2v9k3q4m8r7t6w5y1z0a recreate/create-cluster absent --reason "kubectl get tkc dev1: not found"
 
-EXIT STATUS: 0 written down, 1 refused, 5 locked by another.`,
+With --state kube:NAMESPACE the controller is told, which writes it down.
+
+EXIT STATUS: 0 written down, or handed to the controller; 1 refused; 5 locked by another.`,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "how you know: `WHY`, for the journal"}},
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, "RUN", "EFFECT", "done|absent")
 			if err != nil {
 				return err
+			}
+			if at, ok, err := inCluster(c); ok || err != nil {
+				if err != nil {
+					return err
+				}
+				return a.resolveInCluster(c, at, args[0], args[1], engine.Outcome(args[2]))
 			}
 			e, err := a.engine(c)
 			if err != nil {

@@ -43,6 +43,12 @@ EXIT STATUS: 0 done, 1 failed or blocked, 3 waiting for approval, 4 rejected, 5 
 		OnUsageError: usage,
 		Flags:        runFlags(inputFlag(), &cli.StringFlag{Name: "plan", Usage: "carry out the plan in `PLANFILE`"}),
 		Action: func(c *cli.Context) error {
+			instead := func(at kubeState) string {
+				return "make a Run, as docs/controller.md has it: " + at.kubectl("create -f RUN.yaml")
+			}
+			if err := onlyHere(c, instead); err != nil {
+				return err
+			}
 			e, id, err := a.begin(c)
 			if err != nil {
 				return err
@@ -92,13 +98,23 @@ func (a *app) resume() *cli.Command {
 
    tkgfix resume 01jd5x2v9k3q4m8r7t6w5y1z0a
 
-EXIT STATUS: as of tkgfix run.`,
+With --state kube:NAMESPACE the controller is asked to go on with a Run that failed or is blocked.
+
+   tkgfix resume --state kube:team-a dev1-3f2a91bc
+
+EXIT STATUS: as of tkgfix run; 0 also if the controller was asked.`,
 		OnUsageError: usage,
 		Flags:        runFlags(),
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, "RUN")
 			if err != nil {
 				return err
+			}
+			if at, ok, err := inCluster(c); ok || err != nil {
+				if err != nil {
+					return err
+				}
+				return a.resumeInCluster(c, at, args[0])
 			}
 			e, err := a.engine(c)
 			if err != nil {

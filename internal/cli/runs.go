@@ -44,13 +44,18 @@ type listed struct {
 }
 
 func (a *app) listRuns(c *cli.Context) error {
-	e, err := a.engine(c)
+	e, err := a.reader(c)
 	if err != nil {
 		return err
 	}
 	all, err := summaries(c.Context, e, a.now())
 	if err != nil {
 		return err
+	}
+	if _, controlled, _ := inCluster(c); controlled { // that it can be read was seen
+		for i := range all {
+			all[i].WaitsFor = waitsInCluster(all[i])
+		}
 	}
 	if c.String("output") == "json" {
 		return report.JSON(a.ui.Out, all)
@@ -109,6 +114,19 @@ func waitsFor(r *engine.Run, now time.Time) string {
 	return "resume"
 }
 
+// waitsInCluster is what a run in a cluster waits for: its controller goes on by itself, unless the run failed or is blocked.
+func waitsInCluster(l listed) string {
+	switch l.Status {
+	case engine.Planning, engine.Running, engine.Interrupted:
+		return "its controller"
+	case engine.Waiting:
+		if l.WaitsFor == "resume" {
+			return "its controller"
+		}
+	}
+	return l.WaitsFor
+}
+
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -154,7 +172,7 @@ func (a *app) showRun(c *cli.Context) error {
 	if c.IsSet("at") {
 		return a.showRunAt(c)
 	}
-	_, r, err := a.load(c)
+	r, err := a.load(c)
 	if err != nil {
 		return err
 	}
@@ -173,8 +191,11 @@ func (a *app) showRun(c *cli.Context) error {
 	switch {
 	case len(r.PendingGates(a.now())) > 0 && !r.Final():
 		a.waiting(c, r)
-	case !r.Final():
-		a.ui.Hint("%s", next(c, "resume %s", r.ID))
+	case r.Final():
+	default:
+		if _, controlled, _ := inCluster(c); !controlled || r.Status == engine.Failed || r.Status == engine.Blocked {
+			a.ui.Hint("%s", next(c, "resume %s", r.ID))
+		}
 	}
 	return nil
 }
@@ -185,7 +206,7 @@ func (a *app) report() *cli.Command {
 		Description: "The report is made from the run's journal alone.\n\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a > report.md\n   tkgfix report 01jd5x2v9k3q4m8r7t6w5y1z0a --output json\n\nEXIT STATUS: 0 written, 1 failed.",
 		Flags:       []cli.Flag{outputFlag("markdown", "json")},
 		Action: func(c *cli.Context) error {
-			_, r, err := a.load(c)
+			r, err := a.load(c)
 			if err != nil {
 				return err
 			}
@@ -198,15 +219,15 @@ func (a *app) report() *cli.Command {
 }
 
 // load reads the run that the command names.
-func (a *app) load(c *cli.Context) (*engine.Engine, *engine.Run, error) {
+func (a *app) load(c *cli.Context) (*engine.Run, error) {
 	args, err := arguments(c, "RUN")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	e, err := a.engine(c)
+	e, err := a.reader(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r, err := e.Load(c.Context, args[0])
-	return e, r, explain(c, err)
+	return r, explain(c, err)
 }

@@ -19,7 +19,7 @@ import (
 
 // entries reads the journal of a run. Entries before a damage are returned beside the error.
 func (a *app) entries(c *cli.Context, id string) ([]state.Entry, error) {
-	e, err := a.engine(c)
+	e, err := a.reader(c)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ EXIT STATUS: 0 all are whole, 1 one is damaged or does not hold the head.`,
 			if head != nil && c.NArg() != 1 {
 				return plugins.Hint(errors.New("--head is about one run"), "%s", next(c, "state verify RUN --head SEQ:HASH"))
 			}
-			e, err := a.engine(c)
+			e, err := a.reader(c)
 			if err != nil {
 				return err
 			}
@@ -188,6 +188,12 @@ EXIT STATUS: 0 broken, 1 not: nobody holds it, or it was not confirmed.`,
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, "RUN")
 			if err != nil {
+				return err
+			}
+			instead := func(at kubeState) string {
+				return "the lock of a replica that is gone becomes free by itself; who holds it: " + at.kubectl("get lease tkgfix-%s -o yaml", args[0])
+			}
+			if err := onlyHere(c, instead); err != nil {
 				return err
 			}
 			return a.unlock(c, args[0])
