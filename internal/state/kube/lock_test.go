@@ -226,26 +226,28 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
 	ns := newNamespace(t, c)
-	var down atomic.Bool
+	var hangs atomic.Bool
 	ann := newReplica(interceptor.NewClient(c, interceptor.Funcs{
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			if down.Load() {
-				return errors.New("connection refused")
-			}
-			return c.Update(ctx, o, opts...)
+		Update: func(ctx context.Context, _ client.WithWatch, _ client.Object, _ ...client.UpdateOption) error {
+			hangs.Store(true)
+			<-ctx.Done()
+			return ctx.Err()
 		},
 	}), ns)
 	bob := newReplica(c, ns)
 	fill(t, ann, 1, 1)
 	release := ann.take(t, "ann")
 	bob.locked(t, "ann")
-	down.Store(true)
 	eventually(t, "the holder waits to renew", ann.clock.HasWaiters)
 	ann.clock.Step(2*lease/3 - 1)
+	eventually(t, "the renewal hangs", hangs.Load)
 	fill(t, ann, 2, 2) // it may still
 	ann.clock.Step(1)
 	if _, err := ann.Append(t.Context(), "a", 3, draft(3, 100)); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("append after two thirds: got %v, want ErrConflict", err)
+	}
+	if entries, err := bob.Read(t.Context(), "a", 1); err != nil || len(entries) != 2 {
+		t.Errorf("%d entries, %v; want 2", len(entries), err)
 	}
 	if got := ann.lost.Load(); got != 1 {
 		t.Errorf("the loss was told %d times", got)
