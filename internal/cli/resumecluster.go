@@ -22,14 +22,16 @@ func onlyHere(c *cli.Context, instead func(at kubeState) string) error {
 	if err != nil || !ok {
 		return err
 	}
-	return plugins.Hint(fmt.Errorf("%s is for runs in a folder: those in namespace %s are carried out by a controller", c.Command.HelpName, at.Namespace), "%s", instead(at))
+	err = fmt.Errorf("%s is for runs in a folder: those in namespace %s are carried out by a controller", c.Command.HelpName, at.Namespace)
+	return plugins.Hint(err, "%s", instead(at))
 }
 
 // resumeInCluster asks the controller for another attempt.
 func (a *app) resumeInCluster(c *cli.Context, at kubeState, id string) error {
 	for _, flag := range []string{"wait", "events", "auto-approve"} {
 		if c.IsSet(flag) {
-			return plugins.Hint(fmt.Errorf("--%s is for runs in a folder", flag), "to see how it goes on: %s", at.kubectl("get run.tkgfix.dev %s -w", v1alpha1.RunName(id)))
+			return plugins.Hint(fmt.Errorf("--%s is for runs in a folder", flag),
+				"to see how it goes on: %s", at.kubectl("get run.tkgfix.dev %s -w", v1alpha1.RunName(id)))
 		}
 	}
 	if err := at.annotate(c.Context, id, v1alpha1.AnnotationResume, a.now().UTC().Format("2006-01-02T15:04:05.000Z")); err != nil {
@@ -103,7 +105,9 @@ func annotation(run *v1alpha1.Run, key, value string) ([]byte, error) {
 	patch := []operation{{"test", "/metadata/uid", run.UID}}
 	if run.Annotations == nil {
 		// Another may add the first annotation meanwhile, which would be lost.
-		patch = append(patch, operation{"test", "/metadata/resourceVersion", run.ResourceVersion}, operation{"add", "/metadata/annotations", map[string]string{}})
+		patch = append(patch,
+			operation{"test", "/metadata/resourceVersion", run.ResourceVersion},
+			operation{"add", "/metadata/annotations", map[string]string{}})
 	}
 	patch = append(patch, operation{"add", "/metadata/annotations/" + pointer.Replace(key), value})
 	out, err := json.Marshal(patch)

@@ -105,7 +105,8 @@ func noController(err error, at kubeState) error {
 func stateDir(c *cli.Context) (string, error) {
 	if _, ok, err := inCluster(c); ok || err != nil {
 		if err == nil {
-			err = plugins.Hint(fmt.Errorf("--state %s: the runs there are carried out by a controller; this is for runs in a folder", c.String("state")), "--state DIR")
+			err = fmt.Errorf("--state %s: the runs there are carried out by a controller; this is for runs in a folder", c.String("state"))
+			err = plugins.Hint(err, "--state DIR")
 		}
 		return "", err
 	}

@@ -142,7 +142,9 @@ func (l *held) sign(lease *coordinationv1.Lease) {
 	if lease.ResourceVersion != "" {
 		taken++
 	}
-	lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &l.token, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now, LeaseTransitions: &taken}
+	lease.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity: &l.token, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now, LeaseTransitions: &taken,
+	}
 }
 
 func (l *held) owns(lease *coordinationv1.Lease) bool { return identity(lease) == l.token }

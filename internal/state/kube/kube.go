@@ -81,7 +81,10 @@ func New(opts Options) *Store {
 	if opts.Clock == nil {
 		opts.Clock = clock.RealClock{}
 	}
-	return &Store{Options: opts, limits: limits{maxPiece, maxLines, maxJournal}, ends: lru.New(maxKnown), seen: lru.New(maxKnown), held: map[string]*held{}}
+	return &Store{
+		Options: opts, limits: limits{maxPiece, maxLines, maxJournal},
+		ends: lru.New(maxKnown), seen: lru.New(maxKnown), held: map[string]*held{},
+	}
 }
 
 // List implements state.Store. It reads no journal.

@@ -77,7 +77,9 @@ const pageSize = 100
 
 // pages lists objects as they are at one moment, which is now, and hands them over page by page. first says that the list begins: one of
 // which the API server does not keep the rest any more begins again.
-func (s *Store) pages(ctx context.Context, empty func() client.ObjectList, take func(page client.ObjectList, first bool) error, opts ...client.ListOption) error {
+func (s *Store) pages(
+	ctx context.Context, empty func() client.ObjectList, take func(page client.ObjectList, first bool) error, opts ...client.ListOption,
+) error {
 	opts = append(opts, client.InNamespace(s.Namespace), client.Limit(pageSize))
 	for at, restarts := "", 0; ; {
 		var page client.ObjectList
