@@ -5,6 +5,9 @@ BIN   := bin
 GO    := go
 # Which tests of real nodes e2e-real runs: all.
 REAL   = ^TestReal
+# The name of the container image, and what it is made for.
+IMAGE     = tkgfix.dev/tkgfix:dev
+PLATFORMS = linux/amd64 linux/arm64
 # The Kubernetes binaries of the laboratory, built once into the user's cache.
 KUBE   = $(shell hack/kube/build.sh)
 
@@ -28,7 +31,7 @@ demo: deps kube build ## the main job in the laboratory: from ErrImagePull to Ru
 	TKGFIX_KUBE=$(KUBE) hack/demo.sh
 
 test: deps kube check ## every test, the remediation in the laboratory among them
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/cmd/tkgfix-lab$$')
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/e2e/' -e '/cmd/tkgfix-lab$$')
 	hack/fuzz.sh 20000x internal/state internal/wire/fromproto
 	hack/fuzz.sh 2000x workflow internal/certs internal/tkg internal/pull internal/nodelook
 	@# These two bring laboratories up, each of a dozen processes: one after the other. The doubles of make crashtest are caught
@@ -37,6 +40,10 @@ test: deps kube check ## every test, the remediation in the laboratory among the
 
 e2e-real: deps kube ## the truth test: nodes of real containerd, kubelet and OpenSSH (Linux, root)
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '$(REAL)' ./e2e
+
+e2e-install: deps kube ## Helm, kustomize and the one file, on a real API server and on real kubelets (Linux, root)
+	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m ./e2e/install
+	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -tags realnodes -run '^TestInstalled$$' ./e2e
 
 e2e-matrix: deps kube ## every generation of TKG with every fault: the remedy, the run, and pods that pull
 	@TKGFIX_KUBE=$(KUBE) GO=$(GO) hack/matrix.sh
@@ -56,6 +63,15 @@ check: ## formatting, vet and tidy modules; changes nothing
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
 
+manifests: ## write config/install.yaml, and the chart's copies of what is in config/, again
+	hack/manifests.sh
+
+image: ## make the container image as an archive, without a container engine: IMAGE=, PLATFORMS=
+	hack/image.sh $(IMAGE) $(BIN)/tkgfix-image.tar "$(PLATFORMS)"
+
+image-push: ## make the image and push it to the registry in its name: IMAGE=registry.example/tkgfix:1
+	hack/image.sh $(IMAGE) $(BIN)/tkgfix-image.tar "$(PLATFORMS)" -push
+
 fuzz: ## each fuzz target with 100000 inputs
 	hack/fuzz.sh 100000x
 
@@ -65,4 +81,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real e2e-matrix crashtest crashtest-generations bench-controller check fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real e2e-install e2e-matrix crashtest crashtest-generations bench-controller check manifests image image-push fuzz generate clean

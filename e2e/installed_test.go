@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,13 +12,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -50,9 +46,10 @@ func TestInstalled(t *testing.T) {
 // host is dev1 as a cluster on which the controller runs.
 type host struct {
 	*laboratory
-	deploy, kubeconfig string
-	config             *rest.Config
-	client             kubernetes.Interface
+	// key is the file of the key that opens its nodes.
+	deploy, kubeconfig, key string
+	config                  *rest.Config
+	client                  kubernetes.Interface
 }
 
 // installInto takes the image to the workers of dev1, by hand, and lets their pods reach the API server, which elsewhere kube-proxy does.
@@ -70,13 +67,13 @@ func (l *laboratory) installInto(t *testing.T, archive string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := l.secretFile(t, "dev1-ssh", "ssh-privatekey")
+	h.key = l.secretFile(t, "dev1-ssh", "ssh-privatekey")
 	for _, n := range l.nodesOf(t, "dev1") {
 		if !strings.Contains(n.Name, "-np1-") {
 			continue
 		}
-		n.ssh(t, key, archive, "sudo ctr -n k8s.io images import -")
-		n.ssh(t, key, os.DevNull, "sudo busybox ip addr add "+serviceAddress+"/32 dev lo && "+
+		n.ssh(t, h.key, archive, "sudo ctr -n k8s.io images import -")
+		n.ssh(t, h.key, os.DevNull, "sudo busybox ip addr add "+serviceAddress+"/32 dev lo && "+
 			"{ sudo setsid socat TCP-LISTEN:443,bind="+serviceAddress+",fork,reuseaddr TCP:"+server.Host+" >/dev/null 2>&1 & }")
 	}
 	return h
@@ -204,48 +201,55 @@ func (h *host) processes(t *testing.T) []map[string]string {
 	return out
 }
 
-// installedRun is a Run whose plugins ask the Supervisor, and what it needs.
+// installedRun is a Run of the documented fix for the cluster on which the controller itself is.
 const installedRun = `apiVersion: tkgfix.dev/v1alpha1
-kind: Workflow
-metadata: {name: look, namespace: team-a}
-spec:
-  inputs:
-    cluster: {type: string}
-  connections: {supervisor: {}}
-  steps:
-  - {id: detect, uses: detect, with: {cluster: "${{ inputs.cluster }}"}}
----
-apiVersion: tkgfix.dev/v1alpha1
 kind: Run
-metadata: {name: look, namespace: team-a}
+metadata: {name: fix, namespace: team-a}
 spec:
-  requester: system:serviceaccount:tkgfix-system:somebody
-  workflow: {name: look}
-  inputs: {cluster: team-a/dev2}
-  connections: {supervisor: {secretRef: {name: supervisor-kubeconfig, key: kubeconfig}}}
+  requester: alice@example.com
+  workflow: {name: documented-fix}
+  inputs: {cluster: team-a/dev1, sshPort: "22"}
+  inputsFrom: {ca: {configMapKeyRef: {name: corporate-ca, key: ca.pem}}}
+  connections: {supervisor: {secretRef: {name: supervisor, key: kubeconfig}}}
   planOnly: true
 `
 
-// wantPlan lets the controller plan a Run: plugins start in its pods, and reach another cluster.
+// wantPlan lets the controller plan the documented fix: its plugins start in its pods, and reach another API server and nodes. It finds
+// that it would delete its own cluster.
 func (h *host) wantPlan(t *testing.T) {
 	h.routePods(t)
 	h.kubectl(t, "apply", "-f", "../examples/controller/namespace.yaml")
-	h.kubectl(t, "create", "secret", "generic", "supervisor-kubeconfig", "-n", "team-a", "--from-file=kubeconfig="+h.laboratory.kubeconfig("platform"))
+	h.kubectl(t, "delete", "configmap", "corporate-ca", "-n", "team-a") // the example has none that is one
+	h.kubectl(t, "create", "configmap", "corporate-ca", "-n", "team-a", "--from-file=ca.pem="+h.ca("root"))
+	h.kubectl(t, "create", "secret", "generic", "supervisor", "-n", "team-a", "--from-file=kubeconfig="+h.laboratory.kubeconfig("platform"))
+	h.kubectl(t, "apply", "-n", "team-a", "-f", documentedFix)
 	file := filepath.Join(t.TempDir(), "run.yaml")
 	if err := os.WriteFile(file, []byte(installedRun), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.kubectl(t, "apply", "-f", file, "--as=system:serviceaccount:tkgfix-system:somebody", "--as-group=system:masters")
-	r := command(t, []string{"KUBECONFIG=" + h.kubeconfig}, h.deploy, "kubectl", "wait", "run/look", "-n", "team-a", "--for=condition=Ready", "--timeout=2m")
-	if r.code != 0 {
-		t.Fatalf("%s\n%s\n%s", r.stderr, h.kubectl(t, "get", "run/look", "-n", "team-a", "-o", "yaml"), h.events(t))
+	h.kubectl(t, "apply", "-f", file, "--as=alice@example.com", "--as-group=platform-engineers")
+	h.kubectl(t, "wait", "run/fix", "-n", "team-a", "--for=condition=Stalled", "--timeout=2m")
+	got := decode[struct {
+		Status struct {
+			Phase, Error string
+			Plan         struct{ Steps, Changes, Destroys int }
+			Gates        []struct{ Name string }
+		}
+	}](t, []byte(h.kubectl(t, "get", "run/fix", "-n", "team-a", "-o", "json"))).Status
+	var gates []string
+	for _, g := range got.Gates {
+		gates = append(gates, g.Name)
 	}
-	if got := h.kubectl(t, "get", "run/look", "-n", "team-a", "-o", "jsonpath={.status.phase}"); got != "Planned" {
-		t.Errorf("phase %q", got)
+	if diff := cmp.Diff([]string{"trust", "recreate"}, gates); diff != "" || got.Phase != "Blocked" || got.Plan.Destroys == 0 ||
+		!strings.Contains(got.Error, "TanzuKubernetesCluster team-a/dev1 is the cluster on which this controller runs") {
+		t.Errorf("the Run stands at %+v (gates: -want, +got):\n%s\n%s", got, diff, h.events(t))
+	}
+	if book := h.kubectl(t, "get", "configmap", "tkgfix-known-hosts", "-n", "team-a", "-o", "jsonpath={.data.known_hosts}"); strings.Count(book, "\n") < 2 {
+		t.Errorf("of the two workers' host keys there are: %s", book)
 	}
 }
 
-// routePods lets what the machine serves, the Supervisor for one, answer the controller's pods. Elsewhere a network does.
+// routePods lets what the machine serves, the Supervisor for one, and the nodes answer the controller's pods. Elsewhere a network does.
 func (h *host) routePods(t *testing.T) {
 	t.Helper()
 	at := map[string]net.IP{}
@@ -262,12 +266,10 @@ func (h *host) routePods(t *testing.T) {
 		if err := netlink.RouteAdd(route); err != nil {
 			t.Fatalf("a way to pod %s: %v", p.Name, err)
 		}
+		for _, n := range h.nodesOf(t, "dev1") {
+			if n.Name != p.Spec.NodeName {
+				n.ssh(t, h.key, os.DevNull, fmt.Sprintf("sudo busybox ip route add %s via %s", p.Status.PodIP, at[p.Spec.NodeName]))
+			}
+		}
 	}
 }
-
-var (
-	_ = context.Background
-	_ = errors.Is
-	_ = time.Second
-	_ = wait.ForeverTestTimeout
-)
