@@ -26,6 +26,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/metrics"
 	"github.com/tkgfix/tkgfix/internal/source"
 	"github.com/tkgfix/tkgfix/internal/state"
+	"github.com/tkgfix/tkgfix/internal/trigger"
 )
 
 // leaderName is the Lease of the replica that runs the Triggers.
@@ -121,8 +122,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, config *rest.Config, opts Opti
 	}
 	w := &workflows{Client: mgr.GetClient(), catalog: opts.Engine.Catalog, refused: opts.Refused}
 	s := &signals{Client: mgr.GetClient(), attempts: at}
+	triggers := trigger.Options{Supervisor: as.supervisor, Now: opts.Engine.Now, Recorder: mgr.GetEventRecorder("tkgfix"), Counts: counts}
 	if err := errors.Join(
-		index(ctx, mgr), r.setup(mgr), w.setup(mgr), s.setup(mgr), mgr.Add(at),
+		index(ctx, mgr), r.setup(mgr), w.setup(mgr), s.setup(mgr), trigger.Setup(mgr, triggers), mgr.Add(at),
 		mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr)),
 	); err != nil {
 		return err

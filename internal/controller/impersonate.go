@@ -31,13 +31,17 @@ type impersonated struct {
 
 // reader returns a reader, without a cache, that may what the service account may.
 func (i impersonated) reader(namespace, serviceAccount string) (client.Reader, error) {
-	config := rest.CopyConfig(i.config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + serviceAccount}
-	c, err := client.New(config, client.Options{Scheme: i.scheme, Mapper: i.mapper})
+	c, err := client.New(i.as(namespace, serviceAccount), client.Options{Scheme: i.scheme, Mapper: i.mapper})
 	if err != nil {
 		return nil, fmt.Errorf("reach this cluster as service account %s/%s: %w", namespace, serviceAccount, err)
 	}
 	return c, nil
+}
+
+func (i impersonated) as(namespace, serviceAccount string) *rest.Config {
+	config := rest.CopyConfig(i.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + serviceAccount}
+	return config
 }
 
 // kubeconfig writes a kubeconfig of this cluster to path, whose token is the service account's own and lies beside it. It blocks on the API

@@ -20,6 +20,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
@@ -104,6 +105,8 @@ func start(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
+	// As a service account, as it is in a cluster: a person could not name a Trigger as the requester.
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:default:" + host, Groups: []string{"system:masters"}}
 	return controller.Run(ctx, config, controller.Options{
 		Engine: engine.Engine{
 			Now: time.Now, Version: "test", Catalog: steps{},

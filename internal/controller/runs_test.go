@@ -308,3 +308,37 @@ func TestInputs(t *testing.T) {
 	approve(t, run, "alice", nil)
 	until(t, run, v1alpha1.PhaseDone)
 }
+
+// TestTrigger opens a plan-only Run for a pod that cannot pull: the plan waits before anybody has asked for it.
+func TestTrigger(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	workload, err := management.Admin("dev1")
+	must(t, err)
+	must(t, admin.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "dev1-kubeconfig"}, Data: map[string][]byte{"value": workload}}))
+	spec := "inputs: {cluster: {type: string}, registry: {type: string}}\n" + lampSpec(ns, ", required: 1")
+	workflowOf(t, ns, "lamp", spec)
+	now := metav1.Now()
+	must(t, admin.Create(t.Context(), &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "app.1"}, Reason: "Failed", Type: corev1.EventTypeWarning, FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: ns, Name: "app"}, Source: corev1.EventSource{Component: "kubelet"},
+		Message: `Failed to pull image "registry.corp:5000/app:1": failed to pull and unpack image "registry.corp:5000/app:1": failed to resolve reference "registry.corp:5000/app:1": failed to do request: Head "https://registry.corp:5000/v2/app/manifests/1": tls: failed to verify certificate: x509: certificate signed by unknown authority`,
+	}))
+	trigger := &v1alpha1.Trigger{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "registry"}}
+	trigger.Spec.Clusters = []string{ns + "/dev1"}
+	trigger.Spec.Run = v1alpha1.RunTemplate{
+		Workflow: &v1alpha1.WorkflowReference{Name: "lamp"}, Inputs: map[string]string{"cluster": "$(cluster)", "registry": "$(registry)"},
+		Connections: &v1alpha1.Connections{Supervisor: &v1alpha1.SupervisorConnection{SecretRef: &v1alpha1.KeyReference{Name: "supervisor", Key: "kubeconfig"}}},
+	}
+	must(t, admin.Create(t.Context(), trigger))
+	opened := &v1alpha1.RunList{}
+	must(t, poll(t, func() (bool, error) {
+		err := admin.List(t.Context(), opened, client.InNamespace(ns))
+		return len(opened.Items) > 0, err
+	}))
+	run := until(t, &opened.Items[0], v1alpha1.PhasePlanned)
+	want := map[string]string{"cluster": ns + "/dev1", "registry": "registry.corp:5000"}
+	if diff := cmp.Diff(want, run.Spec.Inputs); diff != "" || run.Spec.Requester != "trigger/registry" {
+		t.Errorf("requester %s, inputs (-want, +got):\n%s", run.Spec.Requester, diff)
+	}
+}

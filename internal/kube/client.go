@@ -54,6 +54,9 @@ func FromKubeconfig(data []byte, name string) (*Client, error) {
 	return fromConfig(config)
 }
 
+// ForConfig returns a client by a configuration that is at hand, such as a pod's own. It connects to nothing.
+func ForConfig(config *rest.Config) (*Client, error) { return fromConfig(rest.CopyConfig(config)) }
+
 // Server returns the host and port of the API server.
 func (c *Client) Server() string { return c.server }
 
