@@ -33,7 +33,7 @@ demo: deps kube build ## the main job in the laboratory: from ErrImagePull to Ru
 test: deps kube check ## every test, the remediation in the laboratory among them
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e '/e2e$$' -e '/e2e/' -e '/cmd/tkgfix-lab$$')
 	hack/fuzz.sh 20000x internal/state internal/wire/fromproto
-	hack/fuzz.sh 2000x workflow internal/certs internal/tkg internal/pull internal/nodelook
+	hack/fuzz.sh 2000x workflow internal/certs internal/tkg internal/pull internal/nodelook internal/source
 	@# These two bring laboratories up, each of a dozen processes: one after the other. The doubles of make crashtest are caught
 	@# in internal/crashtest too, in less time.
 	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 20m -skip TestCrashtestCatches ./cmd/tkgfix-lab ./e2e

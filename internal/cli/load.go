@@ -69,6 +69,9 @@ func (a *app) openWorkflow(ctx context.Context, from string, known engine.Catalo
 // readWorkflow reads and validates a workflow file. Its diagnostics go to standard error, all of them. auto is what is approved
 // ahead: a step of that effect may lack an approval.
 func (a *app) readWorkflow(path string, known engine.Catalog, auto plugins.Effect) (*workflow.Workflow, error) {
+	if source.IsAddress(path) {
+		return nil, plugins.Hint(errors.New("read workflow: an address in a Git repository is taken by validate, plan and run"), "clone the repository, and give the file's path")
+	}
 	src, err := readFile(path)
 	if err != nil {
 		return nil, plugins.Hint(fmt.Errorf("read workflow: %w", err), "tkgfix plan FILE")
