@@ -3,15 +3,13 @@ package source_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +19,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,10 +34,15 @@ import (
 // read by these is what a newer source-controller writes.
 const sourceController = "github.com/fluxcd/source-controller@v1.9.6"
 
+// management is the API server of the tests that need one; the fuzz targets do not.
 var management *planetest.Plane
 
 func TestMain(m *testing.M) {
-	os.Exit(planetest.Main(m, planetest.Options{}, func(p *planetest.Plane) { management = p }))
+	code := m.Run()
+	if management != nil {
+		management.Stop()
+	}
+	os.Exit(code)
 }
 
 // flux is a client of the API server with Flux's kinds, and what was said before it had them.
@@ -49,7 +53,11 @@ type flux struct {
 
 var withFlux = sync.OnceValues(func() (*flux, error) {
 	scheme := runtime.NewScheme()
-	if err := source.AddToScheme(scheme); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), source.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	var err error
+	if management, err = planetest.Start(planetest.Options{}); err != nil {
 		return nil, err
 	}
 	config, err := management.Config("tester")
@@ -74,102 +82,25 @@ var withFlux = sync.OnceValues(func() (*flux, error) {
 	return f, management.Apply(context.Background(), filepath.Join(module.Dir, "config", "crd", "bases"))
 })
 
-func fluxClient(t *testing.T) *flux {
+// fluxClient returns a client, and a namespace of the test's own.
+func fluxClient(t *testing.T) (*flux, string) {
 	t.Helper()
 	c, err := withFlux()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "team-"}}
+	if err := c.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	return c, ns.Name
 }
 
 // TestNotInstalled asks before the API server has Flux's kinds; the other tests go on with the same client when it has.
 func TestNotInstalled(t *testing.T) {
 	t.Parallel()
-	checkError(t, "Flux may be installed after what names a source", fluxClient(t).before, "source-controller is not installed", plugins.KindNotYet, "flux check")
-}
-
-const (
-	commit   = "5394cb7f48332b2de7c17dd8b8384bbc84b7e738"
-	revision = "main@sha1:" + commit
-	fix      = "apiVersion: tkgfix.dev/v1alpha1\nkind: Workflow\n"
-)
-
-// store is source-controller's: artifacts under a folder, served as they are.
-type store struct {
-	dir string
-	url string
-}
-
-func newStore(t *testing.T) *store {
-	t.Helper()
-	s := &store{dir: t.TempDir()}
-	files := http.FileServer(http.Dir(s.dir))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasPrefix(r.URL.Path, "/moved/"):
-			http.Redirect(w, r, strings.TrimPrefix(r.URL.Path, "/moved"), http.StatusFound)
-		case strings.HasPrefix(r.URL.Path, "/cut/"):
-			w.Header().Set("Content-Length", "100000")
-			_, _ = w.Write([]byte("\x1f\x8b"))
-		default:
-			files.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(server.Close)
-	s.url = server.URL
-	return s
-}
-
-// put stores an archive and returns what the status says of it.
-func (s *store) put(t *testing.T, kind, name string, archive []byte) *meta.Artifact {
-	t.Helper()
-	at := path.Join(strings.ToLower(kind), "default", name, commit+".tar.gz")
-	file := filepath.Join(s.dir, filepath.FromSlash(at))
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, archive, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sum, size := sha256.Sum256(archive), int64(len(archive))
-	return &meta.Artifact{
-		Path: at, URL: s.url + "/" + at, Revision: revision, Digest: "sha256:" + hex.EncodeToString(sum[:]), Size: &size,
-		LastUpdateTime: metav1.Now().Rfc3339Copy(),
-	}
-}
-
-// archive packs a folder with tar(1).
-func archive(t *testing.T, args ...string) []byte {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range map[string]string{"workflows/fix.yaml": fix, "README.md": "read me\n"} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink("fix.yaml", filepath.Join(dir, "workflows", "link.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), "tar", append([]string{"-C", dir, "-cz"}, args...)...).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// status is what source-controller writes when it has stored an artifact.
-func status(generation int64, a *meta.Artifact) ([]metav1.Condition, int64, *meta.Artifact) {
-	at := metav1.Now().Rfc3339Copy()
-	return []metav1.Condition{
-		{Type: meta.ReadyCondition, Status: metav1.ConditionTrue, ObservedGeneration: generation, LastTransitionTime: at, Reason: meta.SucceededReason,
-			Message: "stored artifact for revision '" + revision + "'"},
-		{Type: sourcev1.ArtifactInStorageCondition, Status: metav1.ConditionTrue, ObservedGeneration: generation, LastTransitionTime: at,
-			Reason: meta.SucceededReason, Message: "stored artifact for revision '" + revision + "'"},
-	}, generation, a
+	before, _ := fluxClient(t)
+	checkError(t, "Flux may be installed after what names a source", before.before, "source-controller is not installed", plugins.KindNotYet, "flux check")
 }
 
 func condition(o *sourcev1.GitRepository, kind string, state metav1.ConditionStatus, reason, message string) {
@@ -187,7 +118,8 @@ func condition(o *sourcev1.GitRepository, kind string, state metav1.ConditionSta
 // TestArtifact reads artifacts of GitRepositories in each of the states that source-controller leaves them in.
 func TestArtifact(t *testing.T) {
 	t.Parallel()
-	c, s := fluxClient(t), newStore(t)
+	c, ns := fluxClient(t)
+	s := newStore(t, ns)
 	good := archive(t, "workflows", "README.md")
 	for name, tc := range map[string]struct {
 		reason  string
@@ -204,10 +136,10 @@ func TestArtifact(t *testing.T) {
 			archive: archive(t, ".")},
 		"Revision": {reason: "the revision that is asked for is there", ref: v1alpha1.SourceReference{Revision: revision}},
 		"OtherRevision": {reason: "a run is of the revision that it names, or of none", ref: v1alpha1.SourceReference{Revision: "main@sha1:00"},
-			want: "it is at revision " + revision + " and not at main@sha1:00", kind: plugins.KindNotYet, hint: "flux reconcile source git -n default "},
+			want: "it is at revision " + revision + " and not at main@sha1:00", kind: plugins.KindNotYet, hint: "flux reconcile source git -n " + ns + " "},
 		"Unseen": {reason: "an artifact of an older spec is not what the spec names now",
 			status: func(o *sourcev1.GitRepository) { o.Status.ObservedGeneration = 0 }, want: "has not seen its present spec", kind: plugins.KindNotYet,
-			hint: "flux reconcile source git -n default "},
+			hint: "flux reconcile source git -n " + ns + " "},
 		"New": {reason: "a source of which nothing is known yet", status: func(o *sourcev1.GitRepository) { o.Status = sourcev1.GitRepositoryStatus{} },
 			want: "has not seen its present spec", kind: plugins.KindNotYet, hint: "flux reconcile source git"},
 		"Suspended": {reason: "a suspended source waits for a person", spec: func(s *sourcev1.GitRepositorySpec) { s.Suspend = true },
@@ -242,7 +174,7 @@ func TestArtifact(t *testing.T) {
 		}, want: "the downloaded artifact has another digest than sha512:000", kind: plugins.KindFailed},
 		"BLAKE3": {reason: "a digest that cannot be verified is none", status: func(o *sourcev1.GitRepository) {
 			o.Status.Artifact.Digest = "blake3:" + strings.Repeat("0", 64)
-		}, want: "is none that can be verified", kind: plugins.KindFailed, hint: "kubectl get gitrepository -n default "},
+		}, want: "is none that can be verified", kind: plugins.KindFailed, hint: "kubectl get gitrepository -n " + ns + " "},
 		"Size": {reason: "what is too large is not begun", status: func(o *sourcev1.GitRepository) { o.Status.Artifact.Size = new(int64(1 << 40)) },
 			want: "the artifact has 1099511627776 bytes, more than", kind: plugins.KindFailed},
 		"Path": {reason: "the hint names the file that may be meant", ref: v1alpha1.SourceReference{Path: "fix.yaml"},
@@ -254,7 +186,7 @@ func TestArtifact(t *testing.T) {
 		"Folder": {reason: "a folder is no workflow", ref: v1alpha1.SourceReference{Path: "workflows"},
 			want: "workflows is not a regular file", kind: plugins.KindFailed},
 		"Outside": {reason: "a path out of the artifact is refused", ref: v1alpha1.SourceReference{Path: "../fix.yaml"},
-			want: `path "../fix.yaml" in GitRepository default/`, kind: plugins.KindFailed, hint: "no leading /"},
+			want: `path "../fix.yaml" in GitRepository ` + ns + "/", kind: plugins.KindFailed, hint: "no leading /"},
 		"Gone": {reason: "source-controller's new pod has not fetched again yet", status: func(o *sourcev1.GitRepository) { o.Status.Artifact.URL += "x" },
 			want: "it answers 404 Not Found", kind: plugins.KindTransient},
 		"Redirect": {reason: "a request goes nowhere but to the source's URL", status: func(o *sourcev1.GitRepository) {
@@ -272,7 +204,7 @@ func TestArtifact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: strings.ToLower(name)}}
+			o := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: strings.ToLower(name)}}
 			o.Spec.URL, o.Spec.Interval = "https://git.test/fleet", metav1.Duration{Duration: time.Minute}
 			if tc.spec != nil {
 				tc.spec(&o.Spec)
@@ -294,7 +226,7 @@ func TestArtifact(t *testing.T) {
 			if tc.ref.Path == "" {
 				tc.ref.Path = "workflows/fix.yaml"
 			}
-			got, err := source.Artifact(t.Context(), c, "default", tc.ref)
+			got, err := source.Artifact(t.Context(), c, ns, tc.ref)
 			if tc.want == "" && tc.kind == "" {
 				want := source.File{
 					Name: fmt.Sprintf("GitRepository/%s@%s//workflows/fix.yaml", o.Name, revision), Data: []byte(fix), Revision: revision, Digest: o.Status.Artifact.Digest,
@@ -330,12 +262,13 @@ func verifying(s *sourcev1.GitRepositorySpec) {
 // TestOCIArtifact reads the other kind of source.
 func TestOCIArtifact(t *testing.T) {
 	t.Parallel()
-	c, s := fluxClient(t), newStore(t)
-	o := &sourcev1.OCIRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "fleet"}}
+	c, ns := fluxClient(t)
+	s := newStore(t, ns)
+	o := &sourcev1.OCIRepository{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "fleet"}}
 	o.Spec.URL, o.Spec.Interval = "oci://registry.test/fleet", metav1.Duration{Duration: time.Minute}
 	ref := v1alpha1.SourceReference{Kind: "OCIRepository", Name: "fleet", Path: "workflows/fix.yaml"}
-	_, err := source.Artifact(t.Context(), c, "default", ref)
-	checkError(t, "a source may be applied after what names it", err, "OCIRepository default/fleet: there is no such source", plugins.KindNotYet, "kubectl get ocirepository -n default")
+	_, err := source.Artifact(t.Context(), c, ns, ref)
+	checkError(t, "a source may be applied after what names it", err, "OCIRepository "+ns+"/fleet: there is no such source", plugins.KindNotYet, "kubectl get ocirepository -n "+ns)
 
 	if err := c.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -344,20 +277,21 @@ func TestOCIArtifact(t *testing.T) {
 	if err := c.Status().Update(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	got, err := source.Artifact(t.Context(), c, "default", ref)
+	got, err := source.Artifact(t.Context(), c, ns, ref)
 	if err != nil || !bytes.Equal(got.Data, []byte(fix)) {
 		t.Errorf("got %q, %v", got.Data, err)
 	}
 	ref.Kind = "Bucket"
-	_, err = source.Artifact(t.Context(), c, "default", ref)
+	_, err = source.Artifact(t.Context(), c, ns, ref)
 	checkError(t, "other sources are not read", err, "Bucket is no kind of source", plugins.KindFailed, "")
 }
 
 // TestReplaced downloads while source-controller stores another archive of the same revision.
 func TestReplaced(t *testing.T) {
 	t.Parallel()
-	c, s := fluxClient(t), newStore(t)
-	o := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "being-replaced"}}
+	c, ns := fluxClient(t)
+	s := newStore(t, ns)
+	o := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "being-replaced"}}
 	o.Spec.URL, o.Spec.Interval = "https://git.test/fleet", metav1.Duration{Duration: time.Minute}
 	if err := c.Create(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -377,6 +311,6 @@ func TestReplaced(t *testing.T) {
 	if err := c.Status().Update(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	_, err := source.Artifact(t.Context(), c, "default", v1alpha1.SourceReference{Kind: "GitRepository", Name: o.Name, Path: "workflows/fix.yaml"})
+	_, err := source.Artifact(t.Context(), c, ns, v1alpha1.SourceReference{Kind: "GitRepository", Name: o.Name, Path: "workflows/fix.yaml"})
 	checkError(t, "it passes", err, "its artifact was replaced while it was downloaded", plugins.KindNotYet, "flux reconcile")
 }

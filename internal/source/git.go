@@ -37,9 +37,9 @@ type Git struct {
 	MaxSize int64
 }
 
-// File fetches one commit of an address that ParseAddress let through, without its history, and returns the file at its path there. The file is read from the commit's objects:
-// nothing is checked out, and no hook, filter or submodule takes part. The file's name and its revision hold the commit, so that the
-// same name gives the same bytes again.
+// File fetches one commit, without its history, of an address that ParseAddress let through, and returns the file at its path there. The
+// file is read from the commit's objects: nothing is checked out, and no hook, filter or submodule takes part. The file's name and its
+// revision hold the commit, so that the same name gives the same bytes again.
 //
 // It blocks on the network and on the disk. What git cannot reach is plugins.KindTransient; a repository, a ref or a path that is not
 // there and a login that is refused are not.
