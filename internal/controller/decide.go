@@ -31,11 +31,12 @@ func (t *turn) decide(ctx context.Context, e *engine.Engine) (time.Duration, err
 	slices.SortFunc(t.undecided, func(a, b v1alpha1.Approval) int {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
+	if len(t.undecided) == 0 || !t.r.Final() && t.r.Plan == nil {
+		return 0, nil // they are judged when there is a plan
+	}
+	verdicts := make([]error, len(t.undecided))
 	for i := range t.undecided {
 		a := &t.undecided[i]
-		if !t.r.Final() && t.r.Plan == nil {
-			return 0, nil // it is judged when there is a plan
-		}
 		err := t.decideOne(ctx, e, a)
 		if after, locked := t.locked(err); locked {
 			return after, nil
@@ -43,11 +44,29 @@ func (t *turn) decide(ctx context.Context, e *engine.Engine) (time.Duration, err
 		if retry(err) {
 			return 0, fmt.Errorf("judge Approval %s: %w", a.Name, err)
 		}
-		if err := t.accept(ctx, a, err); err != nil {
+		verdicts[i] = err
+	}
+	// The Run says first what has become of it: an Approval that is judged draws no replica to a Run that looks as if it were at rest.
+	if err := t.showDecided(ctx); err != nil {
+		return 0, err
+	}
+	for i, err := range verdicts {
+		if err := t.accept(ctx, &t.undecided[i], err); err != nil {
 			return 0, err
 		}
 	}
 	return 0, nil
+}
+
+// showDecided says in the status which gates are open now, and whether the run goes on.
+func (t *turn) showDecided(ctx context.Context) error {
+	s, goesOn := &t.run.Status, t.due()
+	t.account(s)
+	if goesOn {
+		s.Phase = v1alpha1.PhaseRunning
+	}
+	conditions(t.run, verdict(t.run, t.r, t.trouble))
+	return t.save(ctx)
 }
 
 // decideOne hands one Approval to the run. One that the journal holds already is taken for handed over: the replica that did it died

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,7 +28,7 @@ func (c *runs) remove(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, erro
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	unlock, err := e.Store.Lock(ctx, id, state.Holder{User: "controller", Host: c.opts.Host, PID: c.opts.PID, Since: e.Now()})
+	unlock, err := e.Store.Lock(ctx, id, c.holder(e.Now()))
 	if _, locked := errors.AsType[*state.LockedError](err); locked {
 		return ctrl.Result{RequeueAfter: c.opts.Lease / 2}, nil
 	}
@@ -50,4 +51,9 @@ func (c *runs) release(ctx context.Context, run *v1alpha1.Run) error {
 		return fmt.Errorf("let Run %s go: %w", run.Name, err)
 	}
 	return nil
+}
+
+// holder is this replica as it holds a run for which it makes no attempt.
+func (c *runs) holder(now time.Time) state.Holder {
+	return state.Holder{User: "controller", Host: c.opts.Host, PID: c.opts.PID, Since: now}
 }

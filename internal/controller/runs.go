@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -124,11 +125,20 @@ func (c *runs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 	}
 	t := &turn{runs: c, run: run, saved: run.DeepCopy(), phase: run.Status.Phase, id: v1alpha1.RunID(run), undecided: pending}
 	after, err := t.take(ctx)
+	if err != nil && t.r == nil {
+		return ctrl.Result{}, err // how it stands is not known
+	}
 	// What came of it is said also when the replica is ending.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
 	defer cancel()
-	return ctrl.Result{RequeueAfter: after}, errors.Join(err, t.report(ctx))
+	if err = errors.Join(err, t.report(ctx)); apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: lookAgain}, nil
+	}
+	return ctrl.Result{RequeueAfter: after}, err
 }
+
+// lookAgain is the pause after which a Run is looked at again that was not as it was last seen.
+const lookAgain = 200 * time.Millisecond
 
 // statusTimeout bounds the writing of a status.
 const statusTimeout = 10 * time.Second
@@ -230,15 +240,17 @@ func (c *runs) say(run *v1alpha1.Run, kind, reason, text string) {
 	c.recorder.Eventf(run, nil, kind, reason, "Run", "%s", text)
 }
 
-// patch writes a Run's status if it differs from what it was.
-func (c *runs) patch(ctx context.Context, run, before *v1alpha1.Run) error {
+// patch writes a Run's status if it differs from what it was, by a patch from that.
+func (c *runs) patch(ctx context.Context, run, before *v1alpha1.Run, from client.Patch) error {
 	if equality.Semantic.DeepEqual(run.Status, before.Status) {
 		return nil
 	}
 	// The answer goes into a copy: what else it holds is the next turn's.
-	if err := c.direct.Status().Patch(ctx, run.DeepCopy(), client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+	there := run.DeepCopy()
+	if err := c.direct.Status().Patch(ctx, there, from); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write the status of Run %s: %w", run.Name, err)
 	}
+	run.ResourceVersion = there.ResourceVersion
 	return nil
 }
 

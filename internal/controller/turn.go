@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
 	"github.com/tkgfix/tkgfix/internal/controller/runfiles"
@@ -135,14 +136,11 @@ func (t *turn) resolve(ctx context.Context, e *engine.Engine) (time.Duration, er
 // attempt carries the run as far as it goes.
 func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, error) {
 	if !t.due() {
-		return 0, nil
+		return t.settle(ctx, e)
 	}
 	files, err := t.files.Write(ctx, t.run)
 	if err != nil {
 		return t.cannotBegin(err)
-	}
-	if err := t.announce(ctx); err != nil {
-		return 0, err
 	}
 	began, before := e.Now(), t.r.Seq
 	r, err := t.carry(ctx, e, files)
@@ -156,9 +154,13 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 	if after, locked := t.locked(err); locked {
 		return after, nil
 	}
+	if _, ok := errors.AsType[*announceError](err); ok {
+		return 0, err
+	}
 	switch {
-	case errors.Is(err, state.ErrConflict):
-		return t.opts.Lease / 2, nil // another replica has it
+	case errors.Is(err, state.ErrConflict): // another replica has it
+		t.trouble = &trouble{reason: reasonHeld, err: err}
+		return t.whileHeld(), nil
 	case err != nil && (t.r.Seq == before || t.r.Status == engine.Running || t.r.Status == engine.Planning):
 		// The journal does not tell of it: the API server did not answer, or the run could not be taken up at all.
 		t.trouble = &trouble{reason: "CannotGoOn", err: err, after: beginSoon}
@@ -176,9 +178,16 @@ func (t *turn) carry(ctx context.Context, e *engine.Engine, files *runfiles.File
 	ctx, a := t.attempts.begin(ctx, t.id)
 	defer t.attempts.end(t.id, a)
 	e.Stop = a.stop
-	w := newWatcher(ctx, t)
+	w := newWatcher(t)
 	defer w.close()
 	e.Watch = w.tell
+	e.Store = announced{Store: e.Store, announce: func() error {
+		if err := t.announce(ctx); err != nil {
+			return err
+		}
+		w.start(ctx)
+		return nil
+	}}
 	if s := t.run.Spec.Connections; s != nil && s.Supervisor != nil && s.Supervisor.InCluster {
 		defer t.keepToken(ctx, files)()
 	}
@@ -207,20 +216,10 @@ func (t *turn) keepToken(ctx context.Context, files *runfiles.Files) func() {
 	return func() { cancel(); <-done }
 }
 
-// announce says in the status that an attempt begins, before it does: a replica that dies leaves a Run that is not at rest.
-func (t *turn) announce(ctx context.Context) error {
-	s := &t.run.Status
-	s.RunID, s.Phase, s.Doing = t.id, v1alpha1.PhaseRunning, ""
-	if t.r.Plan == nil {
-		s.Phase = v1alpha1.PhasePlanning
-	}
-	conditions(t.run, progressing(string(s.Phase), "an attempt has begun"))
-	return t.save(ctx)
-}
-
-// save writes the status as it is by now.
+// save writes the status as it is by now, unless somebody has written to the Run since it was looked at: what is true of it then may not be
+// what this turn knows.
 func (t *turn) save(ctx context.Context) error {
-	if err := t.patch(ctx, t.run, t.saved); err != nil {
+	if err := t.patch(ctx, t.run, t.saved, client.MergeFromWithOptions(t.saved, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
 	t.saved = t.run.DeepCopy()
@@ -286,8 +285,12 @@ func (t *turn) locked(err error) (time.Duration, bool) {
 		return 0, false
 	}
 	t.trouble = &trouble{reason: reasonHeld, err: err}
-	return t.opts.Lease/2 + time.Second, true
+	return t.whileHeld(), true
 }
+
+// whileHeld is the pause between two looks at a run that another replica holds. A Lease has run out when it was the same for its whole time,
+// so two pauses are a little more than that.
+func (t *turn) whileHeld() time.Duration { return t.opts.Lease * 11 / 20 }
 
 var (
 	errInvalid = errors.New("the workflow is not valid")

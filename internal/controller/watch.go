@@ -6,6 +6,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
 	"github.com/tkgfix/tkgfix/internal/engine"
@@ -25,14 +26,19 @@ type watcher struct {
 	doing string
 	phase v1alpha1.Phase
 
-	// last is the status that was written last; nil if none was.
-	last *v1alpha1.RunStatus
+	// last is the Run as it was written last; nil if it was not.
+	last *v1alpha1.Run
 }
 
-func newWatcher(ctx context.Context, t *turn) *watcher {
-	w := &watcher{turn: t, news: make(chan struct{}, 1), done: make(chan struct{}), phase: t.run.Status.Phase}
-	w.wg.Go(func() { w.write(ctx) })
-	return w
+func newWatcher(t *turn) *watcher {
+	return &watcher{turn: t, news: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// start begins the writing, once the Run's lock is held and the attempt is announced.
+func (w *watcher) start(ctx context.Context) {
+	run := w.turn.run.DeepCopy() // the turn's own is the turn's
+	w.phase = run.Status.Phase
+	w.wg.Go(func() { w.write(ctx, run) })
 }
 
 // tell is the engine's Watch. It does not block.
@@ -62,10 +68,9 @@ func (w *watcher) tell(ev engine.Event) {
 	}
 }
 
-func (w *watcher) write(ctx context.Context) {
+func (w *watcher) write(ctx context.Context, run *v1alpha1.Run) {
 	tick := time.NewTicker(sayEvery)
 	defer tick.Stop()
-	run := w.turn.run.DeepCopy() // the turn's own is the turn's
 	for {
 		select {
 		case <-w.done:
@@ -84,10 +89,10 @@ func (w *watcher) write(ctx context.Context) {
 		run.Status.Doing, run.Status.Phase = cut(w.doing, maxMessage), w.phase
 		w.mu.Unlock()
 		conditions(run, progressing(string(run.Status.Phase), run.Status.Doing))
-		if err := w.turn.patch(ctx, run, before); err != nil {
+		if err := w.turn.patch(ctx, run, before, client.MergeFrom(before)); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "say what an attempt is doing")
 		}
-		w.last = run.Status.DeepCopy()
+		w.last = run
 	}
 }
 
@@ -96,7 +101,7 @@ func (w *watcher) close() {
 	close(w.done)
 	w.wg.Wait()
 	if w.last != nil {
-		w.turn.run.Status = *w.last
+		w.turn.run.Status, w.turn.run.ResourceVersion = w.last.Status, w.last.ResourceVersion
 		w.turn.saved = w.turn.run.DeepCopy()
 	}
 }
