@@ -27,7 +27,7 @@ type Run struct {
 // RunSpec says what to run. Only planOnly and suspend may be changed: what was planned is what people approve.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.workflow) != has(self.source)",message="give one of workflow and source"
-// +kubebuilder:validation:XValidation:rule="has(self.workflow) == has(oldSelf.workflow) && has(self.source) == has(oldSelf.source) && has(self.inputs) == has(oldSelf.inputs) && has(self.inputsFrom) == has(oldSelf.inputsFrom) && has(self.connections) == has(oldSelf.connections)",message="only planOnly and suspend may be changed: make a new Run"
+// +kubebuilder:validation:XValidation:rule="(has(self.workflow) ? has(oldSelf.workflow) && self.workflow == oldSelf.workflow : !has(oldSelf.workflow)) && (has(self.source) ? has(oldSelf.source) && self.source == oldSelf.source : !has(oldSelf.source)) && (has(self.inputs) ? has(oldSelf.inputs) && self.inputs == oldSelf.inputs : !has(oldSelf.inputs)) && (has(self.inputsFrom) ? has(oldSelf.inputsFrom) && self.inputsFrom == oldSelf.inputsFrom : !has(oldSelf.inputsFrom)) && (has(self.connections) ? has(oldSelf.connections) && self.connections == oldSelf.connections : !has(oldSelf.connections)) && (has(self.serviceAccountName) ? has(oldSelf.serviceAccountName) && self.serviceAccountName == oldSelf.serviceAccountName : !has(oldSelf.serviceAccountName)) && self.requester == oldSelf.requester",message="only planOnly and suspend may be changed: make a new Run"
 type RunSpec struct {
 	RunTemplate `json:",inline"`
 
@@ -36,7 +36,6 @@ type RunSpec struct {
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	Requester string `json:"requester"`
 	// PlanOnly says that the run is planned and not carried out. Set it to false to go on to the gates.
 	//
@@ -53,36 +52,30 @@ type RunTemplate struct {
 	// Workflow names a Workflow in this namespace.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	Workflow *WorkflowReference `json:"workflow,omitempty"`
 	// Source names a file in an artifact that Flux's source-controller serves.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	Source *SourceReference `json:"source,omitempty"`
 	// Inputs are the workflow's inputs by name.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	Inputs map[string]string `json:"inputs,omitempty"`
 	// InputsFrom are inputs whose content is in a ConfigMap or a Secret of this namespace. An input of type file is given so.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	InputsFrom map[string]KeySource `json:"inputsFrom,omitempty"`
 	// Connections say where things are, in place of the paths in the workflow.
 	//
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	Connections *Connections `json:"connections,omitempty"`
 	// ServiceAccountName is the service account of this namespace whose rights the run has: all that the run names is read as it.
 	//
 	// +optional
 	// +kubebuilder:default=tkgfix-runner
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="only planOnly and suspend may be changed: make a new Run"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 }
 

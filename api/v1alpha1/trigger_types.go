@@ -23,6 +23,8 @@ type Trigger struct {
 }
 
 // TriggerSpec says what is watched and what is opened.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.run.workflow) != has(self.run.source)",message="give one of run.workflow and run.source"
 type TriggerSpec struct {
 	// Clusters are the workload clusters that are watched, as NAMESPACE/NAME, of the Supervisor in run.connections.
 	//
@@ -37,12 +39,12 @@ type TriggerSpec struct {
 	//
 	// +optional
 	// +kubebuilder:default="1h"
-	Cooldown metav1.Duration `json:"cooldown,omitempty"`
+	Cooldown metav1.Duration `json:"cooldown,omitzero"`
 	// Storm is the brake: no more Runs than these in this time, for all clusters together.
 	//
 	// +optional
 	// +kubebuilder:default={}
-	Storm StormBrake `json:"storm,omitempty"`
+	Storm StormBrake `json:"storm,omitzero"`
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
@@ -56,7 +58,7 @@ type StormBrake struct {
 	MaxRuns int32 `json:"maxRuns,omitempty"`
 	// +optional
 	// +kubebuilder:default="1h"
-	Per metav1.Duration `json:"per,omitempty"`
+	Per metav1.Duration `json:"per,omitzero"`
 }
 
 // TriggerStatus says what was opened.

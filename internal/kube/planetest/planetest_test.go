@@ -43,6 +43,14 @@ func TestRules(t *testing.T) {
 		}
 		return r
 	}
+	trigger := func(name, workflow string) *v1alpha1.Trigger {
+		t := &v1alpha1.Trigger{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+		t.Spec.Clusters = []string{"team-a/dev1"}
+		if workflow != "" {
+			t.Spec.Run.Workflow = &v1alpha1.WorkflowReference{Name: workflow}
+		}
+		return t
+	}
 	for name, tc := range map[string]struct {
 		reason string
 		object client.Object
@@ -65,6 +73,13 @@ func TestRules(t *testing.T) {
 		"OtherRequester": {"the requester is kept", run("requester", nil), func(o client.Object) {
 			o.(*v1alpha1.Run).Spec.Requester = "bob"
 		}, "only planOnly and suspend"},
+		"Inputs": {"other inputs make another plan", run("inputs", func(s *v1alpha1.RunSpec) { s.Inputs = map[string]string{"cluster": "a/b"} }), func(o client.Object) {
+			o.(*v1alpha1.Run).Spec.Inputs["cluster"] = "a/c"
+		}, "only planOnly and suspend"},
+		"Trigger": {"what is opened from now on may be another", trigger("changed", "w"), func(o client.Object) {
+			o.(*v1alpha1.Trigger).Spec.Run.Workflow.Name = "v"
+		}, ""},
+		"TriggerNeither": {"what to open must be said", trigger("neither", ""), nil, "one of run.workflow and run.source"},
 		"Approval": {"a decision is a decision", &v1alpha1.Approval{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"},
 			Spec:       v1alpha1.ApprovalSpec{Run: "r", Gate: "g", Digest: "sha256:" + strings.Repeat("0", 64), Decision: "approve", Approver: "bob"},
