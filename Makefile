@@ -10,6 +10,8 @@ IMAGE     = tkgfix.dev/tkgfix:dev
 PLATFORMS = linux/amd64 linux/arm64
 # The Kubernetes binaries of the laboratory, built once into the user's cache.
 KUBE   = $(shell hack/kube/build.sh)
+# The agent of Argo CD's GitOps engine, built there too.
+GITOPS = $(shell hack/gitops/build.sh)
 
 export CGO_ENABLED ?= 0
 
@@ -48,6 +50,9 @@ e2e-install: deps kube ## Helm, kustomize and the one file, on a real API server
 e2e-matrix: deps kube ## every generation of TKG with every fault: the remedy, the run, and pods that pull
 	@TKGFIX_KUBE=$(KUBE) GO=$(GO) hack/matrix.sh
 
+e2e-gitops: deps kube ## a commit starts a remediation and a commit approves it: Git, Argo CD's engine, the controller, a laboratory
+	TKGFIX_KUBE=$(KUBE) TKGFIX_GITOPS=$(GITOPS) $(GO) test -count=1 -timeout 10m -tags gitops ./e2e/gitops
+
 crashtest: deps kube build ## kill the documented fix at every boundary, in laboratories, after what must be caught is caught
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -run TestCrashtestCatches ./e2e
 	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
@@ -81,4 +86,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real e2e-install e2e-matrix crashtest crashtest-generations bench-controller check manifests image image-push fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real e2e-install e2e-matrix e2e-gitops crashtest crashtest-generations bench-controller check manifests image image-push fuzz generate clean
