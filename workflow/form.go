@@ -80,9 +80,18 @@ func metadataForm() form {
 		keys: []key{{
 			name: "name", required: true, kind: "name", doc: "The workflow's name: a-z, 0-9 and -, 63 characters at most.",
 			schema: fragment{"type": "string", "pattern": workflowName.String()},
+		}, {
+			name: "namespace", kind: "text", fallback: "none", doc: "The namespace that kubectl puts it into; on the command line it means nothing.", schema: refTo("text"),
+		}, {
+			name: "labels", kind: "mapping", fallback: "none", doc: "Labels in a cluster; tkgfix does not read them.", schema: words(),
+		}, {
+			name: "annotations", kind: "mapping", fallback: "none", doc: "Annotations in a cluster; tkgfix does not read them.", schema: words(),
 		}},
 	}
 }
+
+// words is the schema of a mapping whose values are text.
+func words() fragment { return fragment{"type": "object", "additionalProperties": refTo("text")} }
 
 func specForm() form {
 	return form{

@@ -123,11 +123,30 @@ func (d *decoder) metadata(node ast.Node) string {
 	if o == nil || !d.require(o, "name") {
 		return ""
 	}
+	if node := o.node("namespace"); node != nil {
+		d.text(node, "metadata.namespace")
+	}
+	d.words(o.node("labels"), "metadata.labels")
+	d.words(o.node("annotations"), "metadata.annotations")
 	name, ok := d.text(o.node("name"), "metadata.name")
 	if ok && !workflowName.MatchString(name) {
 		d.add(nodeSpan(d.src, o.node("name")), kindName, "metadata.name %q is malformed; use a-z, 0-9 and -, 63 characters at most", name)
 	}
 	return name
+}
+
+// words reads a mapping whose values are text, and forgets it. The node may be nil.
+func (d *decoder) words(node ast.Node, what string) {
+	if node == nil {
+		return
+	}
+	pairs, ok := mappingPairs(node)
+	if !ok {
+		d.add(nodeSpan(d.src, node), kindType, "%s must be a mapping, not %s", what, describe(node))
+	}
+	for _, pair := range pairs {
+		d.text(pair.Value, "a value of "+what)
+	}
 }
 
 func (d *decoder) defaults(node ast.Node, base Defaults) Defaults {
