@@ -112,7 +112,13 @@ func (c *runs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 		return c.remove(ctx, run)
 	case controllerutil.AddFinalizer(run, v1alpha1.Finalizer):
 		// Before anything is begun: nothing that is in flight may be forgotten.
-		if err := c.direct.Update(ctx, run); err != nil {
+		err := c.direct.Update(ctx, run)
+		switch {
+		case apierrors.IsConflict(err):
+			return ctrl.Result{RequeueAfter: time.Second}, nil // another replica was first, or the Run is another by now
+		case apierrors.IsNotFound(err):
+			return ctrl.Result{}, nil
+		case err != nil:
 			return ctrl.Result{}, fmt.Errorf("keep Run %s: %w", req, err)
 		}
 	}
