@@ -156,7 +156,6 @@ func (i *instance) config(cmd *exec.Cmd) *plugin.ClientConfig {
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
-		Managed:          true,
 		SkipHostEnv:      true,
 		StartTimeout:     options.StartTimeout,
 		Stderr:           i.crash,
