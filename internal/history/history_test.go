@@ -57,6 +57,8 @@ func TestWords(t *testing.T) {
 		"Attempt":   {"a retry", "step.attempt", `{"step":"probe","number":2,"error":"no route","nextInNanoseconds":1500000000}`, "step probe: attempt 2 failed, next in 1.5s: no route"},
 		"Intended":  {"an act", "effect.intended", `{"step":"recreate","key":"delete-cluster","target":{"kind":"Cluster","namespace":"a","name":"dev1"}}`, "step recreate is about to delete-cluster: Cluster a/dev1"},
 		"Broken":    {"a lock", "lock.broken", `{"by":{"identity":{"name":"ann@jump"}},"was":{},"reason":"hung"}`, "lock of someone who has not written a name broken by ann@jump: hung"},
+		"Withdrawn": {"a decision that was taken back elsewhere", "gate.withdrawn", `{"ref":"Approval a/b c","why":"it is not there any more"}`, "Approval a/b c does not count any more: it is not there any more"},
+		"Traced":    {"where the trace is found", "trace.started", `{"traceparent":"00-a-b-01"}`, "traced as 00-a-b-01"},
 		"Unknown":   {"a kind of a later tkgfix", "from.tomorrow", `{"a":1}`, `{"a":1}`},
 		"OtherData": {"data of another shape", "run.waiting", `{"gates":{"trust":true}}`, `{"gates":{"trust":true}}`},
 		"NoData":    {"no data at all", "run.resumed", ``, ``},

@@ -46,6 +46,7 @@ type data struct {
 	NotBegun  []string            `json:"notBegun"`
 	Was       state.Holder        `json:"was"`
 	Trace     string              `json:"traceparent"`
+	Ref       string              `json:"ref"`
 }
 
 // by is who did something: an approval.Identity, or an engine.Actor, which holds one.
@@ -104,7 +105,8 @@ func words() map[string]func(data) string {
 		"effect.resolved": func(d data) string {
 			return fmt.Sprintf("step %s: %s is %s by the word of %s", d.step(), d.Key, d.Outcome, d.By) + after(": ", d.Reason)
 		},
-		"gate.decided": decided,
+		"gate.decided":   decided,
+		"gate.withdrawn": func(d data) string { return fmt.Sprintf("%s does not count any more", d.Ref) + after(": ", d.Why) },
 		"lock.broken": func(d data) string {
 			return fmt.Sprintf("lock of %s broken by %s", d.Was, d.By) + after(": ", d.Reason)
 		},
