@@ -5,9 +5,13 @@ import (
 	"errors"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
 	"github.com/tkgfix/tkgfix/internal/engine"
 	"github.com/tkgfix/tkgfix/internal/state"
+	kubestate "github.com/tkgfix/tkgfix/internal/state/kube"
 )
 
 // announced is a Store whose lock is taken for an attempt, which is announced while it is held and before it begins. So nobody announces one
@@ -50,6 +54,11 @@ func (t *turn) announce(ctx context.Context) error {
 func (t *turn) settle(ctx context.Context, e *engine.Engine) (time.Duration, error) {
 	if t.phase != v1alpha1.PhaseRunning && t.phase != v1alpha1.PhasePlanning {
 		return 0, nil
+	}
+	// Only what is there already is taken: a Lease that is taken for a moment only is left behind by who dies in that.
+	lease := client.ObjectKey{Namespace: t.run.Namespace, Name: kubestate.LeaseName(t.id)}
+	if err := t.direct.Get(ctx, lease, &coordinationv1.Lease{}); err != nil {
+		return 0, client.IgnoreNotFound(err)
 	}
 	release, err := e.Store.Lock(ctx, t.id, t.holder(e.Now()))
 	if after, locked := t.locked(err); locked {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tkgfix/tkgfix/api/v1alpha1"
 	"github.com/tkgfix/tkgfix/internal/controller/runfiles"
@@ -219,7 +218,7 @@ func (t *turn) keepToken(ctx context.Context, files *runfiles.Files) func() {
 // save writes the status as it is by now, unless somebody has written to the Run since it was looked at: what is true of it then may not be
 // what this turn knows.
 func (t *turn) save(ctx context.Context) error {
-	if err := t.patch(ctx, t.run, t.saved, client.MergeFromWithOptions(t.saved, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := t.patch(ctx, t.run, t.saved, ifUnchanged(t.saved)); err != nil {
 		return err
 	}
 	t.saved = t.run.DeepCopy()

@@ -1,10 +1,14 @@
 package controller
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -89,11 +93,43 @@ func (w *watcher) write(ctx context.Context, run *v1alpha1.Run) {
 		run.Status.Doing, run.Status.Phase = cut(w.doing, maxMessage), w.phase
 		w.mu.Unlock()
 		conditions(run, progressing(string(run.Status.Phase), run.Status.Doing))
-		if err := w.turn.patch(ctx, run, before, client.MergeFrom(before)); err != nil {
+		if err := w.say(ctx, run, before); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "say what an attempt is doing")
+			run = before
+			continue
 		}
-		w.last = run
+		w.last = run.DeepCopy()
 	}
+}
+
+// say writes a status over the one that was written before. It never writes over another's: what is sent by a replica that is cut off may
+// arrive when another has finished its run. That the Run was changed in other ways is no matter.
+func (w *watcher) say(ctx context.Context, run, before *v1alpha1.Run) error {
+	err := w.turn.patch(ctx, run, before, ifUnchanged(before))
+	if !apierrors.IsConflict(err) {
+		return err
+	}
+	there := &v1alpha1.Run{}
+	if err := w.turn.direct.Get(ctx, client.ObjectKeyFromObject(run), there); err != nil {
+		return fmt.Errorf("read Run %s: %w", run.Name, err)
+	}
+	if !sameStatus(there, before) {
+		return err
+	}
+	before.ResourceVersion = there.ResourceVersion
+	return w.turn.patch(ctx, run, before, ifUnchanged(before))
+}
+
+// ifUnchanged is a patch from what a Run was, if it still is that.
+func ifUnchanged(before *v1alpha1.Run) client.Patch {
+	return client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+}
+
+// sameStatus compares statuses as they are sent: times in whole seconds.
+func sameStatus(a, b *v1alpha1.Run) bool {
+	left, lerr := json.Marshal(a.Status)
+	right, rerr := json.Marshal(b.Status)
+	return lerr == nil && rerr == nil && bytes.Equal(left, right)
 }
 
 // close ends the writing, and waits until it has ended: the status of the outcome comes after, and goes on from what was written.

@@ -140,7 +140,8 @@ func partName(run string, seq uint64, writer string, n int) string {
 	return fmt.Sprintf("%s.%s.%02d", entryName(run, seq), writer, n)
 }
 
-func leaseName(run string) string { return "tkgfix-" + run }
+// LeaseName is the name of the Lease that is the lock of a run.
+func LeaseName(run string) string { return "tkgfix-" + run }
 
 // meta is what all objects of a run have.
 func (s *Store) meta(run, name string) metav1.ObjectMeta {

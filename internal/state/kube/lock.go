@@ -79,7 +79,7 @@ func (s *Store) acquire(ctx context.Context, l *held) error {
 				return err
 			}
 			l.begin()
-			there = &coordinationv1.Lease{ObjectMeta: s.meta(l.run, leaseName(l.run))}
+			there = &coordinationv1.Lease{ObjectMeta: s.meta(l.run, LeaseName(l.run))}
 			l.sign(there)
 			l.tookOver = false
 			err = s.Client.Create(ctx, there)
@@ -109,7 +109,7 @@ func (s *Store) exists(ctx context.Context, run string) error {
 
 func (s *Store) lease(ctx context.Context, run string) (*coordinationv1.Lease, error) {
 	l := &coordinationv1.Lease{}
-	return l, s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: leaseName(run)}, l)
+	return l, s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: LeaseName(run)}, l)
 }
 
 // sighting is when a Lease was first seen as it is.
