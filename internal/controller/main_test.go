@@ -38,7 +38,9 @@ var (
 	management *planetest.Plane
 	scheme     = runtime.NewScheme()
 	admin      client.Client
-	registry   = prometheus.NewRegistry()
+	// watching is the same, and watches.
+	watching client.WithWatch
+	registry = prometheus.NewRegistry()
 )
 
 func TestMain(m *testing.M) {
@@ -60,9 +62,10 @@ func prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if admin, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+	if watching, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
+	admin = watching
 	root, err := planetest.Root()
 	if err != nil {
 		return err
