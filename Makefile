@@ -53,6 +53,9 @@ e2e-matrix: deps kube ## every generation of TKG with every fault: the remedy, t
 e2e-gitops: deps kube ## a commit starts a remediation and a commit approves it: Git, Argo CD's engine, the controller, a laboratory
 	TKGFIX_KUBE=$(KUBE) TKGFIX_GITOPS=$(GITOPS) $(GO) test -count=1 -timeout 10m -tags gitops ./e2e/gitops
 
+e2e-replicas: kube ## replicas of the controller that are killed, frozen and cut off while they delete (Linux, root)
+	TKGFIX_KUBE=$(KUBE) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 10m -tags replicas ./e2e/replicas
+
 crashtest: deps kube build ## kill the documented fix at every boundary, in laboratories, after what must be caught is caught
 	TKGFIX_KUBE=$(KUBE) $(GO) test -count=1 -timeout 20m -run TestCrashtestCatches ./e2e
 	TKGFIX_KUBE=$(KUBE) $(BIN)/tkgfix crashtest examples/workflows/documented-fix.yaml
@@ -86,4 +89,4 @@ generate: ## write generated code again
 clean: ## remove what was built here
 	rm -rf $(BIN)
 
-.PHONY: help build deps kube demo test e2e-real e2e-install e2e-matrix e2e-gitops crashtest crashtest-generations bench-controller check manifests image image-push fuzz generate clean
+.PHONY: help build deps kube demo test e2e-real e2e-install e2e-matrix e2e-gitops e2e-replicas crashtest crashtest-generations bench-controller check manifests image image-push fuzz generate clean
