@@ -59,6 +59,7 @@ func TestBenchController(t *testing.T) {
 		float64(planned.Milliseconds())/float64(*benchRuns), *benchEvery)
 	printTable(*benchRuns, idle, resting, anew)
 	resting.judge(t)
+	resting.settled(t, anew, *benchRuns)
 }
 
 func must(t *testing.T, err error) {

@@ -279,6 +279,19 @@ func printTable(runs int, windows ...*window) {
 	}
 }
 
+// settled fails if the controller that planned the Runs keeps more of them than one that was started anew and only knows them: what it needed
+// for an attempt must go when that is over.
+func (w *window) settled(t *testing.T, anew *window, runs int) {
+	t.Helper()
+	// The ends of journals, Events that may be repeated, and what a heap differs by without a reason.
+	const most, besides = 16 << 10, 4 * mib
+	_, mine := w.quarters(heap)
+	_, theirs := anew.quarters(heap)
+	if more := mine - theirs; more > most*float64(runs)+besides {
+		t.Errorf("%.0f KiB are kept of each Run whose attempt is over", more/float64(runs)/1024)
+	}
+}
+
 // judge fails if something grew. Time alone must not make more of anything; a tenth is what memory moves by itself.
 func (w *window) judge(t *testing.T) {
 	t.Helper()
