@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -70,7 +71,9 @@ func (a *app) runController(c *cli.Context) error {
 	// How much is asked is bounded by --concurrent, and by the API server's own Priority and Fairness. With a limit of the client's own, five
 	// calls a second unless it is set, the renewal of a lock would wait behind all else.
 	config.QPS, config.UserAgent = -1, "tkgfix/"+version.Version()
-	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.ui.Err, nil)))
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(a.ui.Err, nil))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger) // client-go's, such as the leader election's
 	a.tracing = telemetry.Start(c.Context, version.Version(), func(err error) { ctrl.Log.WithName("traces").Error(err, "traces") })
 	opts, err := a.controllerOptions(c)
 	if err != nil {

@@ -75,12 +75,15 @@ func Run(ctx context.Context, config *rest.Config, opts Options) error {
 		byObject.DefaultNamespaces[n] = cache.Config{}
 	}
 	shutdown := opts.Grace + 10*time.Second
+	// Triggers can wait for another leader, and a Lease that is renewed less often is most of what a controller at rest does not do.
+	valid, deadline, renewed := 30*time.Second, 20*time.Second, 5*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Cache: byObject, GracefulShutdownTimeout: &shutdown,
 		// Journals, Leases and what Runs name are read as they are, not as they were.
 		Client:         client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.JournalEntry{}}}},
 		Metrics:        server.Options{BindAddress: opts.Metrics},
 		LeaderElection: true, LeaderElectionID: leaderName, LeaderElectionNamespace: opts.LeaderNamespace, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: &valid, RenewDeadline: &deadline, RetryPeriod: &renewed,
 		HealthProbeBindAddress: opts.Health,
 	})
 	if err != nil {
