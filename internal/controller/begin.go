@@ -37,7 +37,7 @@ func (t *turn) begin(ctx context.Context, e *engine.Engine) error {
 	if err != nil {
 		return err
 	}
-	files, err := t.files.Write(ctx, t.run)
+	files, err := t.ground(ctx)
 	if err != nil {
 		return err
 	}

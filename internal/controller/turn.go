@@ -36,6 +36,8 @@ type turn struct {
 	undecided []v1alpha1.Approval
 	// r is what the journal says; nil if there is none.
 	r *engine.Run
+	// written are the run's files, once they are written in this turn.
+	written *runfiles.Files
 	// trouble is what stands in the way apart from what the journal says.
 	trouble *trouble
 }
@@ -137,7 +139,7 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 	if !t.due() {
 		return t.settle(ctx, e)
 	}
-	files, err := t.files.Write(ctx, t.run)
+	files, err := t.ground(ctx)
 	if err != nil {
 		return t.cannotBegin(err)
 	}
@@ -170,6 +172,16 @@ func (t *turn) attempt(ctx context.Context, e *engine.Engine) (time.Duration, er
 		_ = t.files.Remove(t.run.Namespace, t.id) // what is left goes with the replica
 	}
 	return 0, nil // how else it ended stands in the journal
+}
+
+// ground writes the run's files, once a turn: a Run that begins is planned on what it began with.
+func (t *turn) ground(ctx context.Context) (*runfiles.Files, error) {
+	if t.written != nil {
+		return t.written, nil
+	}
+	var err error
+	t.written, err = t.files.Write(ctx, t.run)
+	return t.written, err
 }
 
 // carry runs the engine under this replica's attempts.
