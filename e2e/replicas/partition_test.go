@@ -56,7 +56,7 @@ func TestApart(t *testing.T) {
 			if !tc.frozen {
 				a.oneAfterTheOther(t, log, tc.reason)
 			}
-			noLeases(t, a.namespace)
+			noLeases(t, a.namespace, nil)
 		})
 	}
 }

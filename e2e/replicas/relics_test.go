@@ -86,7 +86,7 @@ func letAllGo(t *testing.T, namespace string, dice *rand.Rand) {
 				continue
 			}
 			deleted[u.GetUID()] = true
-			after := time.Duration(300+dice.IntN(1500)) * time.Millisecond
+			after := time.Duration(500+dice.IntN(3000)) * time.Millisecond
 			all.Go(func() {
 				timer := time.NewTimer(after)
 				defer timer.Stop()

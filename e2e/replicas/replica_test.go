@@ -139,19 +139,18 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// goroutines returns how many the replica has.
-func (r *replica) goroutines(ctx context.Context) (int, error) {
+// goroutines returns how many the replica has, and whether it is the leader, which does more than others.
+func (r *replica) goroutines(ctx context.Context) (n int, leads bool, err error) {
 	text, err := get(ctx, "http://"+r.metrics+"/metrics")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	_, after, _ := bytes.Cut(text, []byte("\ngo_goroutines "))
 	line, _, _ := bytes.Cut(after, []byte("\n"))
-	n, err := strconv.Atoi(string(line))
-	if err != nil {
-		return 0, fmt.Errorf("read the metrics: %w", err)
+	if n, err = strconv.Atoi(string(line)); err != nil {
+		return 0, false, fmt.Errorf("read the metrics: %w", err)
 	}
-	return n, nil
+	return n, bytes.Contains(text, []byte(`leader_election_master_status{name="tkgfix-controller"} 1`)), nil
 }
 
 func (r *replica) alive() bool {

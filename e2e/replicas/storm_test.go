@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func TestStorm(t *testing.T) {
 	log := audit(t, ns)
 	deletedOnce(t, log, relics)
 	heldByWriter(t, log)
-	noLeases(t, ns)
+	noLeases(t, ns, kills)
 	nothingLeft(t, p, living)
 }
 
@@ -92,24 +93,34 @@ func nothingLeft(t *testing.T, p pod, worked []*replica) {
 	t.Helper()
 	fresh := p.start(t)
 	fresh.ready(t)
-	var want int
-	got := map[string]int{}
+	var all map[string]int
+	var busy *replica
 	err := poll(t, 20*time.Second, func(ctx context.Context) (bool, error) {
-		var err error
-		if want, err = fresh.goroutines(ctx); err != nil {
+		want, _, err := fresh.goroutines(ctx)
+		if err != nil {
 			return false, err
 		}
-		calm := true
+		now := map[string]int{fresh.name: want}
+		busy = nil
 		for _, r := range worked {
-			if got[r.name], err = r.goroutines(ctx); err != nil {
+			n, leads, err := r.goroutines(ctx)
+			if err != nil {
 				return false, err
 			}
-			calm = calm && got[r.name] <= want+spare && len(r.processes(t)) == 1
+			now[r.name] = n
+			if n > want+spare && !leads || len(r.processes(t)) != 1 {
+				busy = r
+			}
 		}
-		return calm, nil
+		all = now
+		return busy == nil, nil
 	})
+	t.Logf("goroutines: %v; %s is new", all, fresh.name)
 	if err != nil {
-		t.Errorf("wait until nothing is left: %v: goroutines %v, a new replica has %d", err, got, want)
+		t.Errorf("wait until nothing is left: %v", err)
+		if busy != nil {
+			_ = syscall.Kill(busy.PID(), syscall.SIGQUIT) // its log then says what is left
+			<-busy.Done()
+		}
 	}
-	t.Logf("goroutines: %v, a new replica has %d", got, want)
 }
