@@ -42,7 +42,10 @@ func (t *turn) begin(ctx context.Context, e *engine.Engine) error {
 		return err
 	}
 	req, err := request(t.run, w, files, e.File)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoSigners):
+		return err // they may still be listed
+	case err != nil:
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
 	// Who asks for the run is its requester, whichever replica begins it.
@@ -130,7 +133,7 @@ func request(run *v1alpha1.Run, w *workflow.Workflow, f *runfiles.Files, file fu
 	}
 	if w.Approvals != nil {
 		if f.Signers == "" {
-			return engine.Request{}, plugins.Hint(errors.New("the workflow takes signed approvals, and nobody is listed as a signer"),
+			return engine.Request{}, plugins.Hint(errNoSigners,
 				"kubectl create configmap %s -n %s --from-file=%s", v1alpha1.SignersConfigMap, run.Namespace, v1alpha1.SignersKey)
 		}
 		req.AllowedSigners = f.Signers
@@ -140,6 +143,8 @@ func request(run *v1alpha1.Run, w *workflow.Workflow, f *runfiles.Files, file fu
 }
 
 const fileInput = "file"
+
+var errNoSigners = errors.New("the workflow takes signed approvals, and nobody is listed as a signer")
 
 // inputs returns the texts of the inputs: those in the Run, and those in ConfigMaps and Secrets.
 func inputs(run *v1alpha1.Run, w *workflow.Workflow, f *runfiles.Files) (map[string]string, error) {

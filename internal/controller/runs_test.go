@@ -214,21 +214,20 @@ clusters: [{name: x, cluster: {server: "https://127.0.0.1:1", certificate-author
 	for name, tc := range map[string]struct {
 		reason, workflow string
 		change           func(*v1alpha1.RunSpec)
-		phase            v1alpha1.Phase
 		ready, says      string
 	}{
-		"none":      {"the workflow may still come", "none", nil, v1alpha1.PhasePending, "False NotFound", `"none" not found`},
-		"typo":      {"a workflow that is not valid is not half taken", "typo", nil, v1alpha1.PhaseFailed, "False InvalidWorkflow", "aproval"},
-		"hostile":   {"a kubeconfig that would run a program here", "lamp", func(s *v1alpha1.RunSpec) { s.Connections.Supervisor.SecretRef.Name = "hostile" }, v1alpha1.PhasePending, "False CannotBegin", "credential plugin"},
-		"account":   {"a service account without rights reads nothing", "lamp", func(s *v1alpha1.RunSpec) { s.ServiceAccountName = "nobody" }, v1alpha1.PhasePending, "False Forbidden", "nobody"},
-		"path":      {"a path would be one of the controller's", "file", func(s *v1alpha1.RunSpec) { s.Inputs = map[string]string{"ca": "/etc/passwd"} }, v1alpha1.PhaseFailed, "False InvalidWorkflow", "a path means nothing here"},
-		"secret":    {"a Secret's value does not go into a journal", "file", func(s *v1alpha1.RunSpec) { s.InputsFrom = from("hostile", "word") }, v1alpha1.PhaseFailed, "False InvalidWorkflow", "written into the journal"},
-		"no-key":    {"the key may still come", "file", func(s *v1alpha1.RunSpec) { s.InputsFrom = from("hostile", "nothing") }, v1alpha1.PhasePending, "False CannotBegin", `no key "nothing"`},
-		"noconnect": {"the workflow needs a Supervisor", "lamp", func(s *v1alpha1.RunSpec) { s.Connections = nil }, v1alpha1.PhaseFailed, "False InvalidWorkflow", "needs a Supervisor"},
+		"none":      {"the workflow may still come", "none", nil, "False NotFound", `"none" not found`},
+		"typo":      {"a workflow that is not valid is not half taken", "typo", nil, "False InvalidWorkflow", "aproval"},
+		"hostile":   {"a kubeconfig that would run a program here", "lamp", func(s *v1alpha1.RunSpec) { s.Connections.Supervisor.SecretRef.Name = "hostile" }, "False CannotBegin", "credential plugin"},
+		"account":   {"a service account without rights reads nothing", "lamp", func(s *v1alpha1.RunSpec) { s.ServiceAccountName = "nobody" }, "False Forbidden", "nobody"},
+		"path":      {"a path would be one of the controller's", "file", func(s *v1alpha1.RunSpec) { s.Inputs = map[string]string{"ca": "/etc/passwd"} }, "False InvalidWorkflow", "a path means nothing here"},
+		"secret":    {"a Secret's value does not go into a journal", "file", func(s *v1alpha1.RunSpec) { s.InputsFrom = from("hostile", "word") }, "False InvalidWorkflow", "written into the journal"},
+		"no-key":    {"the key may still come", "file", func(s *v1alpha1.RunSpec) { s.InputsFrom = from("hostile", "nothing") }, "False CannotBegin", `no key "nothing"`},
+		"noconnect": {"the workflow needs a Supervisor", "lamp", func(s *v1alpha1.RunSpec) { s.Connections = nil }, "False InvalidWorkflow", "needs a Supervisor"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run := until(t, runOf(t, ns, name, tc.workflow, tc.change), tc.phase)
+			run := until(t, runOf(t, ns, name, tc.workflow, tc.change), v1alpha1.PhasePending)
 			if got := condition(run, "Ready"); got != tc.ready || !strings.Contains(run.Status.Error, tc.says) {
 				t.Errorf("%s: Ready is %s, error %q; want %s, %q", tc.reason, got, run.Status.Error, tc.ready, tc.says)
 			}
@@ -236,6 +235,27 @@ clusters: [{name: x, cluster: {server: "https://127.0.0.1:1", certificate-author
 				t.Error("the status holds a secret")
 			}
 		})
+	}
+}
+
+// TestBegins lets a Run begin when what was wrong with its workflow is mended.
+func TestBegins(t *testing.T) {
+	t.Parallel()
+	ns := team(t)
+	w := workflowOf(t, ns, "lamp", strings.Replace(lampSpec(ns, ""), "approval:", "aproval:", 1))
+	run := until(t, runOf(t, ns, "desk", "lamp", nil), v1alpha1.PhasePending)
+	if got := condition(run, "Stalled"); got != "True InvalidWorkflow" {
+		t.Errorf("Stalled is %s", got)
+	}
+	must(t, poll(t, func() (bool, error) {
+		err := admin.Get(t.Context(), client.ObjectKeyFromObject(w), w)
+		return len(w.Status.Problems) > 0, err
+	}))
+	w.Spec.Raw = toJSON(t, lampSpec(ns, ""))
+	must(t, admin.Update(t.Context(), w))
+	run = until(t, run, v1alpha1.PhaseWaiting)
+	if got := condition(run, "Stalled"); got != "none" || run.Status.Error != "" {
+		t.Errorf("Stalled is %s, error %q", got, run.Status.Error)
 	}
 }
 

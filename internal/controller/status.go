@@ -79,8 +79,6 @@ func phaseOf(run *v1alpha1.Run, r *engine.Run, tr *trouble) v1alpha1.Phase {
 	switch {
 	case r == nil && run.Spec.Suspend:
 		return v1alpha1.PhaseSuspended
-	case r == nil && tr != nil && tr.stalled:
-		return v1alpha1.PhaseFailed
 	case r == nil:
 		return v1alpha1.PhasePending
 	case run.Spec.Suspend && !r.Final():
