@@ -144,8 +144,20 @@ func through(t *testing.T, proxy *faulty.Proxy) []byte {
 	return data
 }
 
-// strike lets the one begin to delete, starts the other, and takes the one away. It returns the Run.
+// strike lets the one begin to delete, and takes it away. It returns the Run.
 func (a *apart) strike(t *testing.T, frozen bool) *v1alpha1.Run {
+	t.Helper()
+	run := a.begin(t)
+	if frozen {
+		a.away.signal(t, syscall.SIGSTOP)
+	} else {
+		a.away.wire.set(true)
+	}
+	return run
+}
+
+// begin lets the one begin to delete, and then starts the other. It returns the Run.
+func (a *apart) begin(t *testing.T) *v1alpha1.Run {
 	t.Helper()
 	a.relics[newRelic(t, a.namespace, firstRelic)] = true
 	run := ask(t, a.alice, a.namespace, firstRelic)
@@ -166,11 +178,6 @@ func (a *apart) strike(t *testing.T, frozen bool) *v1alpha1.Run {
 	a.stay = pod{namespace: a.namespace, leaders: a.namespace, alone: true}.start(t)
 	a.stay.ready(t)
 	a.struck = time.Now()
-	if frozen {
-		a.away.signal(t, syscall.SIGSTOP)
-	} else {
-		a.away.wire.set(true)
-	}
 	return run
 }
 

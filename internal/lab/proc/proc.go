@@ -134,6 +134,12 @@ func (p *Process) Err() error {
 	return fmt.Errorf("%s ended (%v); its log: %s", p.name, p.err, p.log)
 }
 
+// Wait returns nil if the process ended well. It blocks until it is gone.
+func (p *Process) Wait() error {
+	<-p.done
+	return p.err
+}
+
 // Stop asks the process to end, kills it after grace and returns when it is gone. It may be called more than once, and for nil.
 func (p *Process) Stop(grace time.Duration) {
 	if p == nil {
