@@ -87,10 +87,15 @@ func (p pod) start(t *testing.T) *replica {
 	cmd.SysProcAttr, cmd.Env = attrs, append(pluginEnv(), "PATH="+os.Getenv("PATH"), "HOME=/run", "TMPDIR=/run/tmp")
 	r.Process, err = group.Watch(t.Context(), r.log, cmd)
 	must(t, err)
-	r.space, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", r.PID()))
+	space := fmt.Sprintf("/proc/%d/ns/mnt", r.PID())
+	r.space, err = os.Readlink(space)
+	must(t, err)
+	// As long as this is open the kernel gives the number of the namespace to no other, whose processes would be taken for the replica's.
+	held, err := os.Open(space)
 	must(t, err)
 	t.Cleanup(func() {
 		r.kill(t)
+		_ = held.Close()
 		if t.Failed() {
 			said, _ := os.ReadFile(r.log)
 			t.Logf("%s said:\n%s", r.name, said)
