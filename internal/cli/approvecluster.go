@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/tkgfix/tkgfix/internal/approval"
 	"github.com/tkgfix/tkgfix/internal/kube"
 	"github.com/tkgfix/tkgfix/internal/sshsig"
+	"github.com/tkgfix/tkgfix/internal/state"
 	"github.com/tkgfix/tkgfix/plugins"
 )
 
@@ -67,17 +69,14 @@ func (a *app) decideInCluster(c *cli.Context, at kubeState, run string, d approv
 	return nil
 }
 
-// The bounds of an Approval's fields, as config/crd has them.
-var (
-	runID       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-	wholeDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-)
+// wholeDigest is the form of an Approval's digest, as config/crd has it.
+var wholeDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 const maxSignature = 16384 // bytes
 
 // check refuses what no API server would take, also where none is asked.
 func (d clusterDecision) check() error {
-	if !runID.MatchString(d.run) {
+	if state.CheckRun(d.run) != nil {
 		return plugins.Hint(fmt.Errorf("%q is no id of a run in a cluster", d.run), "%s", d.at.kubectl("get runs.tkgfix.dev -o wide"))
 	}
 	if !wholeDigest.MatchString(d.Digest) {
@@ -91,13 +90,8 @@ func (d clusterDecision) check() error {
 	return nil
 }
 
-// nameOfRun returns the Run's name in a run's id.
-func nameOfRun(id string) string {
-	if i := strings.LastIndex(id, "-"); i > 0 {
-		return id[:i]
-	}
-	return id
-}
+// nameOfRun returns the Run's name in a run's id, for hints: the whole of what is no such id.
+func nameOfRun(id string) string { return cmp.Or(v1alpha1.RunName(id), id) }
 
 func (d clusterDecision) word() string { return sshsig.Of(d.run, d.Decision).Decision }
 

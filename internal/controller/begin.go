@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -201,13 +200,4 @@ func connections(run *v1alpha1.Run, w *workflow.Workflow, scope workflow.Scope, 
 		}
 	}
 	return out, nil
-}
-
-// finished is when a run ended for good; nil if it has not.
-func finished(r *engine.Run) *metav1.Time {
-	if !r.Final() {
-		return nil
-	}
-	at := metav1.NewTime(r.Updated)
-	return &at
 }

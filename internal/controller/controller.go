@@ -67,18 +67,18 @@ func Run(ctx context.Context, config *rest.Config, opts Options) error {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), source.AddToScheme(scheme)); err != nil {
 		return fmt.Errorf("register the kinds: %w", err)
 	}
-	byObject := cache.Options{}
+	watched := cache.Options{}
 	for _, n := range opts.Namespaces {
-		if byObject.DefaultNamespaces == nil {
-			byObject.DefaultNamespaces = map[string]cache.Config{}
+		if watched.DefaultNamespaces == nil {
+			watched.DefaultNamespaces = map[string]cache.Config{}
 		}
-		byObject.DefaultNamespaces[n] = cache.Config{}
+		watched.DefaultNamespaces[n] = cache.Config{}
 	}
 	shutdown := opts.Grace + 10*time.Second
 	// Triggers can wait for another leader, and a Lease that is renewed less often is most of what a controller at rest does not do.
 	valid, deadline, renewed := 30*time.Second, 20*time.Second, 5*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme, Cache: byObject, GracefulShutdownTimeout: &shutdown,
+		Scheme: scheme, Cache: watched, GracefulShutdownTimeout: &shutdown,
 		// Journals, Leases and what Runs name are read as they are, not as they were.
 		Client:         client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &v1alpha1.JournalEntry{}}}},
 		Metrics:        server.Options{BindAddress: opts.Metrics},
@@ -126,13 +126,10 @@ func setup(ctx context.Context, mgr ctrl.Manager, config *rest.Config, opts Opti
 	w := &workflows{Client: mgr.GetClient(), catalog: opts.Engine.Catalog, refused: opts.Refused}
 	s := &signals{Client: mgr.GetClient(), attempts: at}
 	triggers := trigger.Options{Supervisor: as.supervisor, Now: opts.Engine.Now, Recorder: mgr.GetEventRecorder("tkgfix"), Counts: counts}
-	if err := errors.Join(
+	return errors.Join(
 		index(ctx, mgr), r.setup(mgr), w.setup(mgr), s.setup(mgr), trigger.Setup(mgr, triggers), mgr.Add(at),
 		mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced(mgr)),
-	); err != nil {
-		return err
-	}
-	return nil
+	)
 }
 
 // synced says whether the replica knows the objects that it works on.

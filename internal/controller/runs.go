@@ -201,8 +201,7 @@ func (c *runs) engine(run *v1alpha1.Run) *engine.Engine {
 	e.Me = c.me()
 	e.PlanOnly = run.Spec.PlanOnly
 	e.Vouch = c.judge.Vouch(run.Namespace)
-	launch, dir := e.Launch, c.files.Path(run.Namespace, v1alpha1.RunID(run))
-	e.Launch = confine.Launch(launch, dir, c.home)
+	e.Launch = confine.Launch(e.Launch, c.files.Path(run.Namespace, v1alpha1.RunID(run)), c.home)
 	return &e
 }
 
@@ -240,10 +239,7 @@ func (c *runs) owner(namespace, id string) *metav1.OwnerReference {
 // say makes a Kubernetes Event of what happens to a Run.
 func (c *runs) say(run *v1alpha1.Run, kind, reason, text string) {
 	const most = 1000 // an Event's note has 1 KiB
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	c.recorder.Eventf(run, nil, kind, reason, "Run", "%s", text)
+	c.recorder.Eventf(run, nil, kind, reason, "Run", "%s", cut(text, most))
 }
 
 // patch writes a Run's status if it differs from what it was, by a patch from that.

@@ -74,6 +74,15 @@ func (t *turn) account(s *v1alpha1.RunStatus) {
 	}
 }
 
+// finished is when a run ended for good; nil if it has not.
+func finished(r *engine.Run) *metav1.Time {
+	if !r.Final() {
+		return nil
+	}
+	at := metav1.NewTime(r.Updated)
+	return &at
+}
+
 // phaseOf returns how far a Run has come, in one word.
 func phaseOf(run *v1alpha1.Run, r *engine.Run, tr *trouble) v1alpha1.Phase {
 	switch {
